@@ -1,0 +1,153 @@
+"""When things may be said: the life-cycles, as tables from (state, event) to state.
+
+The tables are the specification that the machines are tested against: a whole-table test walks every
+cell and drives the real machine through it. A pair that is not in a table cannot happen or changes
+nothing; which of the two, and what the client is told, stands in the machine beside the message.
+
+Exceptions that no table shows:
+
+* a connection that is CLOSED takes its channels and requests with it, from whatever state;
+* a request's operation has a short life of its own (`Operation.alive`): CANCEL returns the request to
+  IDLE at once, while the cancelled handler may still be cleaning up. Its late answer is dropped.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+__all__ = [
+    "CHANNEL",
+    "CONNECTION",
+    "MONITOR",
+    "REQUEST",
+    "CancelReason",
+    "ChannelEvent",
+    "ChannelState",
+    "ConnectionEvent",
+    "ConnectionState",
+    "MonitorEvent",
+    "MonitorState",
+    "RequestEvent",
+    "RequestState",
+]
+
+
+class CancelReason(Enum):
+    """Why an operation was cancelled."""
+
+    CANCEL = "the client cancelled the operation"
+    DESTROY = "the client destroyed its request"
+    CHANNEL = "the client closed the channel"
+    DISCONNECT = "the client disconnected"
+    PV_CLOSED = "the PV was closed"
+    SERVER_STOP = "the server is stopping"
+    SUPERSEDED = "superseded by a newer put"
+
+
+class ConnectionState(Enum):
+    """A TCP connection, seen from the server."""
+
+    VALIDATING = auto()
+    READY = auto()
+    CLOSED = auto()
+
+
+class ConnectionEvent(Enum):
+    ACCEPTED = auto()
+    REFUSED = auto()
+    LOST = auto()
+
+
+CONNECTION: Final = {
+    (ConnectionState.VALIDATING, ConnectionEvent.ACCEPTED): ConnectionState.READY,
+    (ConnectionState.VALIDATING, ConnectionEvent.REFUSED): ConnectionState.CLOSED,
+    (ConnectionState.VALIDATING, ConnectionEvent.LOST): ConnectionState.CLOSED,
+    (ConnectionState.READY, ConnectionEvent.LOST): ConnectionState.CLOSED,
+}
+
+
+class ChannelState(Enum):
+    """A channel: a client's view of one PV."""
+
+    CREATING = auto()
+    ACTIVE = auto()
+    CLOSED = auto()
+
+
+class ChannelEvent(Enum):
+    CREATED = auto()
+    REFUSED = auto()
+    DESTROYED = auto()
+
+
+CHANNEL: Final = {
+    (ChannelState.CREATING, ChannelEvent.CREATED): ChannelState.ACTIVE,
+    (ChannelState.CREATING, ChannelEvent.REFUSED): ChannelState.CLOSED,
+    (ChannelState.CREATING, ChannelEvent.DESTROYED): ChannelState.CLOSED,
+    (ChannelState.ACTIVE, ChannelEvent.DESTROYED): ChannelState.CLOSED,
+}
+
+
+class RequestState(Enum):
+    """A GET, PUT, PUT_GET, RPC or PROCESS request: from its INIT to its end."""
+
+    WAITING = auto()
+    IDLE = auto()
+    EXECUTING = auto()
+    DEAD = auto()
+
+
+class RequestEvent(Enum):
+    OPENED = auto()
+    INIT_FAILED = auto()
+    EXEC = auto()
+    ANSWERED = auto()
+    ANSWERED_LAST = auto()
+    CANCEL = auto()
+    DESTROY = auto()
+
+
+REQUEST: Final = {
+    (RequestState.WAITING, RequestEvent.OPENED): RequestState.IDLE,
+    (RequestState.WAITING, RequestEvent.INIT_FAILED): RequestState.DEAD,
+    (RequestState.WAITING, RequestEvent.CANCEL): RequestState.WAITING,
+    (RequestState.WAITING, RequestEvent.DESTROY): RequestState.DEAD,
+    (RequestState.IDLE, RequestEvent.EXEC): RequestState.EXECUTING,
+    (RequestState.IDLE, RequestEvent.CANCEL): RequestState.IDLE,
+    (RequestState.IDLE, RequestEvent.DESTROY): RequestState.DEAD,
+    (RequestState.EXECUTING, RequestEvent.ANSWERED): RequestState.IDLE,
+    (RequestState.EXECUTING, RequestEvent.ANSWERED_LAST): RequestState.DEAD,
+    (RequestState.EXECUTING, RequestEvent.CANCEL): RequestState.IDLE,
+    (RequestState.EXECUTING, RequestEvent.DESTROY): RequestState.DEAD,
+}
+
+
+class MonitorState(Enum):
+    """A MONITOR request. STOPPED keeps its queue; a CANCEL is a STOP."""
+
+    WAITING = auto()
+    STOPPED = auto()
+    RUNNING = auto()
+    DEAD = auto()
+
+
+class MonitorEvent(Enum):
+    OPENED = auto()
+    INIT_FAILED = auto()
+    START = auto()
+    STOP = auto()
+    DESTROY = auto()
+
+
+MONITOR: Final = {
+    (MonitorState.WAITING, MonitorEvent.OPENED): MonitorState.STOPPED,
+    (MonitorState.WAITING, MonitorEvent.INIT_FAILED): MonitorState.DEAD,
+    (MonitorState.WAITING, MonitorEvent.DESTROY): MonitorState.DEAD,
+    (MonitorState.STOPPED, MonitorEvent.START): MonitorState.RUNNING,
+    (MonitorState.STOPPED, MonitorEvent.STOP): MonitorState.STOPPED,
+    (MonitorState.STOPPED, MonitorEvent.DESTROY): MonitorState.DEAD,
+    (MonitorState.RUNNING, MonitorEvent.START): MonitorState.RUNNING,
+    (MonitorState.RUNNING, MonitorEvent.STOP): MonitorState.STOPPED,
+    (MonitorState.RUNNING, MonitorEvent.DESTROY): MonitorState.DEAD,
+}

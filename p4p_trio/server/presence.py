@@ -1,0 +1,81 @@
+"""`while_connected` and `while_monitored`: one task per PV, as long as somebody is there.
+
+At most one instance runs per PV, whatever number of clients and servers there are. It lives in the
+provider nursery of the server that saw the first client, and moves if that server stops while others
+still have clients. A new instance starts only when the old one's clean-up has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from p4p_trio.server.hooks import While
+    from p4p_trio.server.shared_pv import SharedPV
+    from p4p_trio.server.source import Source
+
+__all__ = ["Presence"]
+
+_log = logging.getLogger("p4p_trio.server")
+
+
+class Presence:
+    """Counts the clients of one PV and keeps one task running while there are any."""
+
+    __slots__ = ("_counts", "_function", "_pv", "_running", "_scope", "_wanted")
+
+    def __init__(self, pv: SharedPV, function: While) -> None:
+        self._pv = pv
+        self._function = function
+        self._counts: dict[Source, int] = {}
+        self._wanted = False
+        self._running = False
+        self._scope: trio.CancelScope | None = None
+
+    def enter(self, source: Source) -> None:
+        """One more client came, through this provider of this server."""
+        first = not self._counts
+        self._counts[source] = self._counts.get(source, 0) + 1
+        if first:
+            self._wanted = True
+            self._start()
+
+    def leave(self, source: Source) -> None:
+        """One of them went."""
+        left = self._counts[source] - 1
+        if left:
+            self._counts[source] = left
+            return
+        del self._counts[source]
+        if not self._counts:
+            self._wanted = False
+            if self._scope is not None:
+                self._scope.cancel()
+
+    def _start(self) -> None:
+        home = next((source for source in self._counts if source.nursery is not None), None)
+        if home is not None and not self._running:
+            assert home.nursery is not None
+            self._running = True
+            self._scope = trio.CancelScope()
+            home.nursery.start_soon(self._run, home, name=f"{self._function.__qualname__} of {home.provider!r}")
+
+    async def _run(self, home: Source) -> None:
+        self._wanted = False
+        assert self._scope is not None
+        try:
+            with self._scope:
+                if self._counts:  # else they left before this task was scheduled
+                    await self._function(self._pv)
+        except Exception:
+            # It waits for the next first client; a crash of one PV's task must not end its provider.
+            _log.exception("%s of a PV failed; it starts again with the next first client", self._function.__qualname__)
+        finally:
+            self._running = False
+            self._scope = None
+            moved = home.nursery is None and bool(self._counts)  # its server stopped, others have clients
+            if self._wanted or moved:
+                self._start()

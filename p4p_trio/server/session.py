@@ -1,0 +1,331 @@
+"""One TCP client: its socket, its tasks, and the protocol machine between them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from p4p_trio.errors import ProtocolError, RemoteError
+from p4p_trio.net import Transport
+from p4p_trio.protocol.channel import Channel
+from p4p_trio.protocol.peer import Peer
+from p4p_trio.protocol.request import Operation
+from p4p_trio.protocol.server_connection import ServerConnection
+from p4p_trio.protocol.tables import CancelReason, ConnectionState
+from p4p_trio.server.operation import ServerOperation
+from p4p_trio.server.running import ChannelScope, run_inline
+from p4p_trio.wire import Command, Order
+
+if TYPE_CHECKING:
+    from p4p_trio.server.server import Server
+    from p4p_trio.server.shared_pv import SharedPV
+    from p4p_trio.server.source import Source
+
+__all__ = ["Session"]
+
+_log = logging.getLogger("p4p_trio.server.session")
+
+BUDGET: Final = 64
+"""Messages handled before other tasks get a turn."""
+CHUNK: Final = 256 * 1024
+"""Bytes the writer hands over at a time, so that progress can be seen."""
+LINGER: Final = 1.0
+"""Seconds given to a last answer (a refused login, a stopping server) before the socket closes."""
+
+
+class Session:
+    """The server's side of one connection.
+
+    Its nursery holds the reader, a writer only while the socket is full, and one nursery per channel that
+    has run a handler. When the connection ends, for whatever reason, its socket, ids and counters are
+    released first; then its handlers are cancelled and waited for.
+    """
+
+    def __init__(self, server: Server, transport: Transport) -> None:
+        self.server = server
+        self.transport = transport
+        address, port = transport.peer[:2]
+        self.connection = ServerConnection(self, Peer(address, port), server.limits)
+        self.nursery: trio.Nursery
+        self.begun = self.heard = self.progress = self.message_begun = trio.current_time()
+        self.ended = False
+        self._reading = trio.CancelScope()
+        self._reason = CancelReason.DISCONNECT
+        self._feeding = False
+        self._marked = False
+        self._writing = False
+        self._resumed = trio.Event()
+        self._written = trio.Event()
+
+    # ---- the connection's life
+
+    async def run(self) -> None:
+        """Serve this client until it goes. Never raises for what a peer or a handler did."""
+        try:
+            async with trio.open_nursery() as self.nursery:
+                try:
+                    with self._reading:
+                        self.connection.start()
+                        self.flush()
+                        await self._read()
+                except ProtocolError as exc:
+                    self.server.refusals.note(self.connection.peer.address, f"{self.connection.peer}: {exc}; closing")
+                    if self.connection.closing:
+                        await self._linger()
+                except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+                    _log.debug("%s: %s", self.connection.peer, exc)
+                finally:
+                    self._release()
+                    self.nursery.cancel_scope.cancel()
+        except Exception:
+            _log.exception("%s: a bug in this server; closing the connection", self.connection.peer)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if not self.ended:
+            self.ended = True
+            self.transport.abort()
+            self.connection.lost(self._reason)
+            self.server.session_ended(self)
+
+    def end(self, reason: CancelReason, why: str = "") -> None:
+        """Close the connection from our side."""
+        if why:
+            self.server.refusals.note(self.connection.peer.address, f"{self.connection.peer}: {why}; closing")
+        if not self.ended:
+            self._reason = reason
+            self._reading.cancel()
+
+    async def _linger(self) -> None:
+        """Let a last answer go out, so that the client learns why it is closed."""
+        with trio.move_on_after(LINGER):
+            await self.emptied()
+
+    # ---- receiving
+
+    async def _read(self) -> None:
+        connection, transport, framer = self.connection, self.transport, self.connection.framer
+        while True:
+            target = framer.target()
+            data = await transport.receive(target)
+            if not data:
+                return
+            self.heard = trio.current_time()
+            if not framer.partial:
+                self.message_begun = self.heard
+            self._feeding = True
+            try:
+                more = framer.received(len(data), BUDGET) if target is not None else connection.feed(data, BUDGET)
+            finally:
+                self._feeding = False
+            while True:
+                self.flush()
+                if connection.state is ConnectionState.CLOSED:
+                    return
+                while connection.paused:
+                    self._resumed = trio.Event()
+                    await self._resumed.wait()
+                await trio.lowlevel.checkpoint()
+                if not more:
+                    break
+                self._feeding = True
+                try:
+                    more = connection.feed(b"", BUDGET)
+                finally:
+                    self._feeding = False
+
+    # ---- sending
+
+    def dirty(self) -> None:
+        """There is output: the reader sends it at the end of its batch, else the flusher does."""
+        if not self._feeding and not self._marked and not self._writing:
+            self._marked = True
+            self.server.flusher.mark(self)
+
+    def flush(self) -> None:
+        """Send what there is, and go on with what was put off while there was no room. Never waits or raises."""
+        self._marked = False
+        if self.send() and self.connection.put_off:
+            self.connection.drained()
+            self.dirty()  # the rest in another turn
+
+    def send(self) -> bool:
+        """Give the socket what it takes; the only place that does, but for the writer.
+
+        Returns:
+            Whether nothing is left.
+        """
+        output = self.connection.output
+        if self._writing or self.ended:
+            return False
+        size = output.size
+        if not size:
+            return True
+        taken = self.transport.send_now(output.waiting())
+        output.sent(taken)
+        if self.transport.error is not None:
+            self._reading.cancel()
+        elif taken < size:
+            self._writing = True
+            self._written = trio.Event()
+            self.progress = trio.current_time()
+            self.nursery.start_soon(self._write)
+        return taken == size
+
+    async def emptied(self) -> None:
+        """Wait until everything is sent, or cannot be."""
+        self.flush()
+        while self._writing:
+            await self._written.wait()
+
+    async def _write(self) -> None:
+        """Send the rest, waiting for the socket; lives only while it is full."""
+        output = self.connection.output
+        try:
+            while output.size:
+                chunk = []
+                size = 0
+                for piece in output.waiting():
+                    chunk.append(piece[: CHUNK - size])
+                    size += len(chunk[-1])
+                    if size >= CHUNK:
+                        break
+                await self.transport.send_rest(chunk)
+                self.progress = trio.current_time()
+                output.sent(size)
+                self.connection.drained()
+                if not self.connection.paused:
+                    self._resumed.set()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            _log.debug("%s: %s", self.connection.peer, exc)
+            self._reading.cancel()
+        finally:
+            self._writing = False
+            self._written.set()
+
+    def sweep(self, now: float) -> None:
+        """Called once a second: end the connection if one of its deadlines has passed."""
+        limits = self.server.limits
+        if self.connection.state is ConnectionState.VALIDATING and _late(now, self.begun, limits.login_timeout):
+            self.end(CancelReason.DISCONNECT, f"no login within {limits.login_timeout} s")
+        elif _late(now, self.heard, self.server.idle_timeout):
+            self.end(CancelReason.DISCONNECT, f"silent for {self.server.idle_timeout:.0f} s")
+        elif self.connection.framer.partial and _late(now, self.message_begun, limits.message_timeout):
+            self.end(CancelReason.DISCONNECT, f"a message did not end within {limits.message_timeout} s")
+        elif self._writing and _late(now, self.progress, limits.send_timeout):
+            self.end(CancelReason.DISCONNECT, f"it took nothing of what we sent for {limits.send_timeout} s")
+
+    # ---- what the protocol machine asks
+
+    @property
+    def stopping(self) -> bool:
+        """Whether new operations are refused."""
+        return self.server.stopping
+
+    def log(self, level: int, text: str) -> None:
+        _log.log(level, "%s: %s", self.connection.peer, text)
+
+    def search(self, buf: Any, start: int, end: int, order: Order) -> None:
+        self.server.answer_tcp_search(self.connection, buf, start, end, order)
+
+    def find(self, channel: Channel) -> None:
+        try:
+            found = self.server.sources.find_now(channel.name)
+        except Exception:
+            _log.exception("looking for %r failed", channel.name)
+            self.connection.channel_refused(channel, "the provider failed")
+            return
+        if found is None:
+            self.nursery.start_soon(self._make_channel, channel)
+        elif isinstance(found, str):
+            self.connection.channel_refused(channel, found)
+        else:
+            self._found(channel, *found)
+
+    def _found(self, channel: Channel, source: Source, pv: SharedPV) -> None:
+        try:
+            self.server.adopt(pv, channel.name)
+        except RuntimeError as exc:
+            _log.error("%s", exc)
+            self.connection.channel_refused(channel, str(exc))
+        else:
+            channel.source = source
+            self.connection.channel_found(channel, pv._core)
+
+    async def _make_channel(self, channel: Channel) -> None:
+        """Ask the providers that may have to wait, in order."""
+        timeout = self.server.limits.create_timeout
+        text = f"no provider has a PV of the name {channel.name!r}"
+        with trio.move_on_after(timeout if timeout is not None else float("inf")) as scope:
+            try:
+                found = await self.server.sources.find(channel.name, self.connection.peer)
+            except RemoteError as exc:
+                text = str(exc)
+            except Exception:
+                _log.exception("make_channel(%r) failed", channel.name)
+                text = f"the provider of {channel.name!r} failed"
+            else:
+                if found is not None:
+                    self._found(channel, *found)
+                    return
+        if scope.cancelled_caught:
+            text = f"the provider did not make {channel.name!r} within {timeout} s"
+        self.connection.channel_refused(channel, text)
+
+    def channel_ended(self, channel: Channel, reason: CancelReason) -> None:
+        if channel.scope is not None:
+            channel.scope.close()
+
+    def execute(self, operation: Operation) -> None:
+        pv: SharedPV = operation.request.pv.owner  # type: ignore[assignment]  # every core here was made by one
+        hook = pv._hook(operation.command)
+        assert hook is not None  # asked before: Owner.handles
+        op = operation.context = ServerOperation(operation, pv, self)
+        if hook.inline:
+            run_inline(op, hook)
+            return
+        channel = operation.request.channel
+        busy = self.server.busy(channel)
+        if busy:
+            operation.refuse(busy)
+            return
+        channel.running += 1
+        self.server.running.add(op)
+        if operation.command is Command.RPC or operation.command is Command.PROCESS or pv._policy is None:
+            self.start(op)
+        else:
+            op.policy = pv._policy
+            op.policy.submit(op)
+
+    def start(self, op: ServerOperation) -> None:
+        """Run the handler of *op* in a task of its channel."""
+        channel = op._operation.request.channel
+        if channel.scope is None:
+            channel.scope = ChannelScope(self)
+        hook = op._pv._hook(op._operation.command)
+        assert hook is not None
+        channel.scope.start(op, hook)
+
+    def uncount(self, op: ServerOperation) -> None:
+        """The handler of *op* has ended, or will never run."""
+        op._operation.request.channel.running -= 1
+        self.server.running.discard(op)
+        self.server.handler_ended()
+        if op.policy is not None:
+            op.policy.ended(op)
+
+    def cancel(self, operation: Operation, reason: CancelReason) -> None:
+        op: ServerOperation = operation.context
+        if op.cancelled_because is None:
+            op.cancelled_because = reason
+        if op.policy is not None and op.policy.discard(op):
+            self.uncount(op)
+        else:
+            op.cancel_scope.cancel()
+
+
+def _late(now: float, since: float, timeout: float | None) -> bool:
+    return timeout is not None and now - since > timeout
