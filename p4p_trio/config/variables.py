@@ -30,6 +30,9 @@ T = TypeVar("T")
 DEFAULT_TIMEOUT = 30.0
 _SCALE = 4 / 3  # of EPICS_PVA_CONN_TMO: a peer that sends each 15 s must not be on the edge
 
+_GUARDS = ("interfaces", "ignore_addresses")
+"""Lists that keep somebody out: skipping a mistyped entry would let everybody in, so that is an error, as in pvxs."""
+
 Variable: TypeAlias = tuple[str, Callable[[str], Any], tuple[str, ...]]
 """A field's name, the parser of its text, and the variables that may hold it, the first one set counts."""
 
@@ -41,10 +44,11 @@ def read(variables: Iterable[Variable], texts: Mapping[str, str], *, lenient: bo
         variables: what to look for; anything else in *texts* is ignored.
         texts: variable names and their texts.
         lenient: log and skip what cannot be used, and of an address list only the bad entries. A list of which
-            nothing is left is skipped as a whole.
+            nothing is left is skipped as a whole. The lists that restrict who is served (which interfaces, whom to
+            ignore) are never read so.
 
     Raises:
-        ConfigError: not lenient, and a text cannot be used.
+        ConfigError: not lenient or such a list, and a text cannot be used.
     """
     found: dict[str, Any] = {}
     for field, parse, names in variables:
@@ -55,12 +59,12 @@ def read(variables: Iterable[Variable], texts: Mapping[str, str], *, lenient: bo
         try:
             if not isinstance(text, str):
                 raise ConfigError(f"must be a str, e.g. {str(text)!r}, not {type(text).__name__} {text!r}")
-            if lenient and parse is parse_list:
+            if lenient and parse is parse_list and field not in _GUARDS:
                 found[field] = _usable(name, text)
             else:
                 found[field] = parse(text)
         except ConfigError as exc:
-            if not lenient:
+            if not lenient or field in _GUARDS:
                 raise ConfigError(f"{name}: {exc}") from None
             _log.error("%s is ignored: %s", name, exc)
     return found

@@ -101,15 +101,19 @@ class TestServer:
         with pytest.raises(ConfigError, match=hint) as caught:
             ServerConfig.from_dict({key: text})
         assert str(caught.value).startswith(f"{key}: ")
+        if key in ("EPICS_PVAS_INTF_ADDR_LIST", "EPICS_PVAS_IGNORE_ADDR_LIST"):
+            # Skipping one would serve those who should be kept out.
+            with pytest.raises(ConfigError, match=hint):
+                ServerConfig.from_env({key: text})
+            return
         with caplog.at_level(logging.ERROR, logger="p4p_trio.config"):
             config = ServerConfig.from_env({key: text})
         assert key in caplog.text
-        if key != "EPICS_PVAS_INTF_ADDR_LIST":
-            assert config == ServerConfig()
+        assert config == ServerConfig()
 
     def test_only_the_bad_entries_of_a_list_are_skipped(self, caplog):
-        config = ServerConfig.from_env({"EPICS_PVAS_INTF_ADDR_LIST": "10.0.0.1 300.0.0.1 10.0.0.2:5"})
-        assert config.interfaces == (Endpoint("10.0.0.1"), Endpoint("10.0.0.2", 5))
+        config = ServerConfig.from_env({"EPICS_PVAS_BEACON_ADDR_LIST": "10.0.0.1 300.0.0.1 10.0.0.2:5"})
+        assert config.beacon_addresses == (Endpoint("10.0.0.1"), Endpoint("10.0.0.2", 5))
         assert "300.0.0.1" in caplog.text
 
     def test_switches(self):
