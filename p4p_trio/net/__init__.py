@@ -4,10 +4,12 @@ transport       one connection's bytes, in and out
 network         where transports and datagram sockets come from
 udp, search_sockets, interfaces     datagrams, and which sockets hear every search
 flusher         sends, once per turn of the loop, what others wrote
+first_step      a coroutine, run up to where it first waits
 inlet           the one door for other threads
 nursery         the nursery that a service opens round its caller's body
 """
 
+from p4p_trio.net.first_step import WAITS, begin, go_on
 from p4p_trio.net.flusher import Flusher
 from p4p_trio.net.inlet import Inlet
 from p4p_trio.net.interfaces import (
@@ -16,6 +18,7 @@ from p4p_trio.net.interfaces import (
     broadcast_addresses,
     expand_interfaces,
     local_addresses,
+    served_addresses,
     stream_addresses,
 )
 from p4p_trio.net.network import Listener, Network, SystemNetwork, resolve_endpoints
@@ -25,6 +28,7 @@ from p4p_trio.net.transport import SocketTransport, StreamTransport, Transport
 from p4p_trio.net.udp import UDPSocket
 
 __all__ = [
+    "WAITS",
     "Flusher",
     "Inlet",
     "Interface",
@@ -37,11 +41,14 @@ __all__ = [
     "Transport",
     "UDPSocket",
     "beacon_destinations",
+    "begin",
     "broadcast_addresses",
     "expand_interfaces",
+    "go_on",
     "local_addresses",
     "open_search_sockets",
     "resolve_endpoints",
+    "served_addresses",
     "service_nursery",
     "stream_addresses",
 ]

@@ -17,6 +17,7 @@ __all__ = [
     "broadcast_addresses",
     "expand_interfaces",
     "local_addresses",
+    "served_addresses",
     "stream_addresses",
     "system_interfaces",
 ]
@@ -109,6 +110,12 @@ def stream_addresses(expanded: Iterable[Endpoint], port: int) -> list[tuple[str,
         elif not endpoint.is_multicast:
             found.append(endpoint.address(port))
     return found if wildcard is None else [wildcard]
+
+
+def served_addresses(expanded: Iterable[Endpoint]) -> list[str] | None:
+    """The interface addresses among what `expand_interfaces` returned; None if any-address is there: all of them."""
+    hosts = [endpoint.host for endpoint in expanded if not endpoint.is_multicast]
+    return None if any(Endpoint(host).is_any for host in hosts) else hosts
 
 
 def beacon_destinations(

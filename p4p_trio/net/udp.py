@@ -238,6 +238,7 @@ class SystemUDPSocket:
         except OSError as exc:
             self.error = exc
             return False
+        self.error = None
         return True
 
     def _source_control(self, source: str) -> list[tuple[int, int, bytes]]:

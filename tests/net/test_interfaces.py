@@ -7,6 +7,7 @@ from p4p_trio.net.interfaces import (
     broadcast_addresses,
     expand_interfaces,
     local_addresses,
+    served_addresses,
     stream_addresses,
     system_interfaces,
 )
@@ -61,3 +62,9 @@ def test_a_group_brings_its_interface():
 def test_stream_addresses():
     assert stream_addresses(endpoints("10.0.0.1 10.1.0.1:7 224.0.1.1"), 5075) == [("10.0.0.1", 5075), ("10.1.0.1", 7)]
     assert stream_addresses(endpoints("0.0.0.0:9 :: 10.0.0.1"), 5075) == [("0.0.0.0", 9)]
+
+
+def test_served_addresses():
+    assert served_addresses(endpoints("10.0.0.1 224.0.1.1 127.0.0.1:5")) == ["10.0.0.1", "127.0.0.1"]
+    assert served_addresses(endpoints("10.0.0.1 0.0.0.0")) is None
+    assert served_addresses(endpoints("::")) is None

@@ -1,5 +1,6 @@
 """Which sockets hear the searches, on both networks; and whole conversations of several servers on one host."""
 
+import contextlib
 import errno
 import logging
 import sys
@@ -129,10 +130,11 @@ async def serve(network, names, interfaces, port, *, guid, task_status=trio.TASK
                 for out in answers:
                     assert udp.send(out.data, out.to, source=out.source, interface=out.interface), udp.error
 
-    async with trio.open_nursery() as nursery:
-        for udp in opened.sockets:
-            nursery.start_soon(listen, udp)
-        task_status.started(opened.port)
+    with contextlib.closing(opened):
+        async with trio.open_nursery() as nursery:
+            for udp in opened.sockets:
+                nursery.start_soon(listen, udp)
+            task_status.started(opened.port)
 
 
 async def guids(client):
@@ -161,6 +163,7 @@ async def test_several_servers_share_a_port(make, interfaces):
             assert await guids(client) == owners
         client.send(search("", 0x81, port=back), ("127.0.0.1", port))
         assert await guids(client) == [1, 2]
+        client.close()
         nursery.cancel_scope.cancel()
 
 
@@ -177,4 +180,5 @@ async def test_broadcast_on_a_real_interface():
         client = network.open_udp(address)
         assert client.send(search("A", 0, port=client.address[1]), (broadcast, port))
         assert await guids(client) == [1, 3]
+        client.close()
         nursery.cancel_scope.cancel()

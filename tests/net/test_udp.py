@@ -236,9 +236,15 @@ async def test_ipv6():
     assert (datagram.source[0], datagram.destination) == ("::1", "::1")
     assert udp.send(b"y", datagram.source, source="::1")
     assert (await receive(udp)).data == b"y"
-    udp.join("ff01::123", "lo")
-    assert udp.send(b"z", ("ff01::123", udp.address[1]), interface="lo")
-    assert (await receive(udp)).destination == "ff01::123"
+    for interface in SystemNetwork().interfaces():
+        if interface.address.startswith("fe80:"):
+            udp.join("ff02::123", interface.name)
+            assert udp.send(b"z", ("ff02::123", udp.address[1]), interface=interface.name)
+            datagram = await receive(udp)
+            assert datagram.destination == "ff02::123"
+            assert datagram.source[0].startswith("fe80:")
+            assert udp.send(b"back", datagram.source)  # whose scope says where it is
+            assert (await receive(udp)).data == b"back"
     # The same port is still free for IPv4.
     SystemUDPSocket("0.0.0.0", udp.address[1], share=True).close()
     udp.close()

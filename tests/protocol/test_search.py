@@ -433,6 +433,19 @@ class TestBrokenInput:
         assert ask(who, bytes(question) + search()) == []
         assert who.malformed == 1
 
+    def test_sizes_that_reach_nowhere(self):
+        """A name whose size, or long size, takes the position beyond the datagram before the last channel."""
+        who = responder()
+        short = bytearray(search([(1, "A"), (2, "B")]))
+        short[-6 - 2] = 200  # the size of "A"
+        long = bytearray(search([(1, "A"), (2, "BBBBBBB")]))
+        long[-12 - 2] = 254  # "A" and what follows is now a length
+        last = bytearray(search([(1, ""), (2, "")]))
+        last[-1] = 254
+        for question in (short, long, last):
+            assert ask(who, bytes(question)) == []
+        assert who.malformed == 3
+
     def test_too_many_protocols(self):
         assert ask(responder(), search(protocols=["tcp"] * 17)) == []
 
