@@ -71,7 +71,17 @@ class Type:
         TypeError: where *spec* is not made of such tuples.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_children", "_entries", "_field", "_fields", "_layout", "_position", "_structures")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_children",
+        "_entries",
+        "_field",
+        "_fields",
+        "_layout",
+        "_position",
+        "_structures",
+    )
 
     _field: Field
     _fields: tuple[Field, ...]

@@ -389,15 +389,20 @@ class Value:
         return self._make(self._type, self._copied())
 
     def _copied(self) -> list[Any]:
+        slots = self._shallow()
         layout = self._type._layout
-        offset = self._offset
-        if offset:
-            slots = self._slots[offset : offset + len(layout)]
-            slots[0] = (self._slots[0] >> offset) & layout.all
-        else:
-            slots = self._slots.copy()
         for n in layout.compound:
             slots[n] = freeze(layout.fields[n], slots[n])
+        return slots
+
+    def _shallow(self) -> list[Any]:
+        """A list of its own with the same slots and marks; the structures in unions, anys and arrays are shared."""
+        offset = self._offset
+        if not offset:
+            return self._slots.copy()
+        layout = self._type._layout
+        slots = self._slots[offset : offset + len(layout)]
+        slots[0] = (self._slots[0] >> offset) & layout.all
         return slots
 
     # -- inside the room ----------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Monitor"]
 
+# Members of an Enum cost ten times as much to name as a global.
+_RUNNING = MonitorState.RUNNING
+
 QUEUED_BYTES = 4 << 20
 """A queue whose updates keep more than this alive squashes, however many entries it may have."""
 
@@ -118,7 +121,7 @@ class Monitor:
         if self.queue is not None:
             self.pump()
         if self.queue is None:
-            if self.state is MonitorState.RUNNING and self.window != 0 and self.connection.has_room():
+            if self.state is _RUNNING and self.window != 0 and self.connection.has_room():
                 self.connection.send_update(self, update)
                 return
             self.queue = deque((update,))
@@ -143,7 +146,7 @@ class Monitor:
     def pump(self) -> None:
         """Send what waits, as far as window and socket allow."""
         queue = self.queue
-        while queue and self.state is MonitorState.RUNNING and self.window != 0 and self.connection.has_room():
+        while queue and self.state is _RUNNING and self.window != 0 and self.connection.has_room():
             update = queue.popleft()
             self.weight -= update.weight(self.mask)
             self.connection.send_update(self, update)

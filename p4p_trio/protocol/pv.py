@@ -31,8 +31,13 @@ MANY = 64
 
 
 class PVState(Enum):
+    """Whether there is a value."""
+
     CLOSED = auto()
     OPEN = auto()
+
+
+_OPEN = PVState.OPEN  # members of an Enum cost ten times as much to name as a global
 
 
 class Owner(Protocol):
@@ -137,7 +142,7 @@ class PV:
 
     @property
     def is_open(self) -> bool:
-        return self.state is PVState.OPEN
+        return self.state is _OPEN
 
     def open(self, value: Value, writable: int | None = None) -> None:
         """Give the first value; requests that came before it are answered now.
@@ -155,7 +160,7 @@ class PV:
         self.writable = layout.leaves if writable is None else writable
         self.slots = value._slots.copy()
         self.slots[0] = 0
-        for n in bits(layout.leaves):
+        for n in layout.compound:
             self.slots[n] = freeze(layout.fields[n], self.slots[n])
         self.state = PVState.OPEN
         self._new_version()
@@ -167,11 +172,14 @@ class PV:
         """Change the leaves *marked* to what they are in *value*, and tell every subscriber."""
         if not marked:
             return
-        fields = self.type._field.layout.fields
+        layout = self.type._field.layout
         slots = self.slots.copy()
         news = value._slots
         for n in bits(marked):
-            slots[n] = freeze(fields[n], news[n])
+            slots[n] = news[n]
+        for n in layout.compound:
+            if marked >> n & 1:
+                slots[n] = freeze(layout.fields[n], news[n])
         self.slots = slots
         self.assigned |= marked
         self._new_version()

@@ -131,7 +131,7 @@ class SearchResponder:
         self._window, self._counts = float("-inf"), dict[str, int]()
         self._by_any = self._tails("", port)
         # Where nobody knows by which of our addresses we were asked, the reply has to name one.
-        addresses = sorted(served or ("",), key=lambda host: host.startswith("127."))
+        addresses = sorted(served or ("",), key=lambda host: (host.startswith("127."), host))
         self._by_address = self._tails(addresses[0], port)
         self._local: frozenset[str] = frozenset()
         self._broadcasts: Mapping[str, str] = {}

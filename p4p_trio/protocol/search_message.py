@@ -6,6 +6,7 @@ whole message in place of going through `read_search` and `write_search`, which 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from p4p_trio.errors import ProtocolError
@@ -25,6 +26,8 @@ PROTOCOLS: Final = 26
 
 _MAX_PROTOCOLS = 16
 _MAX_NAME = 500  # bytes, as pvAccessCPP
+
+_address16 = lru_cache(maxsize=1024)(address16)
 
 
 def protocols(data: bytes, at: int, end: int, order: Order) -> tuple[int, bool]:
@@ -101,11 +104,12 @@ def redirected(data: bytes, start: int, end: int, order: Order, to: tuple[str, i
     """The message with payload `data[start:end]`, as the neighbours have to see it: not unicast, reply address set."""
     message = bytearray(data[start - HEADER : end])
     message[HEADER + FLAGS] &= ~(SEARCH_UNICAST | SEARCH_SOURCE_PORT) & 0xFF
-    message[HEADER + ADDRESS : HEADER + PORT] = address16(to[0])
+    message[HEADER + ADDRESS : HEADER + PORT] = _address16(to[0])
     order.u16.pack_into(message, HEADER + PORT, to[1])
     return bytes(message)
 
 
+@lru_cache(maxsize=256)
 def origin_tag(destination: str) -> bytes:
     """The message that goes in front: the search was sent to *destination*; "" if nobody knows."""
     out = Buffers()

@@ -60,6 +60,8 @@ DEFERRED: Final = 1_000
 MAX_NAME: Final = 500
 MAX_CREDENTIAL: Final = 256
 
+_PUT_GET: Final = Command.PUT_GET
+
 Message = Callable[[Any, int, int, Order], None]
 
 
@@ -207,7 +209,7 @@ class ServerConnection:
     @property
     def congested(self) -> bool:
         """Whether nothing new should be executed, because answers are not being read."""
-        return self.output.size > self.max_output or bool(self.deferred)
+        return bool(self.deferred) or self.output.size > self.max_output
 
     # ---- login
 
@@ -381,7 +383,7 @@ class ServerConnection:
 
     def acknowledged(self, request: Request, sub: int) -> None:
         """Tell the client that its PUT, PUT_GET or PROCESS was done."""
-        if request.command is Command.PUT_GET and request.pv.is_open:
+        if request.command is _PUT_GET and request.pv.is_open:
             server_requests.send_reply(self, request, sub)
         else:
             order = self.order

@@ -24,6 +24,7 @@ from p4p_trio.net import (
     local_addresses,
     open_search_sockets,
     resolve_endpoints,
+    served_addresses,
     stream_addresses,
 )
 from p4p_trio.protocol.beacon import Beacons
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Ports"]
 
 _log = logging.getLogger("p4p_trio.server.search")
+_log_server = logging.getLogger("p4p_trio.server")
 
 DELAYED: Final = 64
 """Answers to discovery pings that may wait for their random delay; beyond that they go at once."""
@@ -99,13 +101,12 @@ class Ports:
     def responder(self, server: Server) -> SearchResponder:
         """Who answers the searches of this server."""
         expanded = expand_interfaces(self.config.interfaces, self.network.interfaces())
-        everywhere = any(endpoint.is_any for endpoint in expanded)
         responder = SearchResponder(
             server.guid,
             self.config.server_port,
             server.sources.claims,
             udp_port=self.config.broadcast_port,
-            served=None if everywhere else {one.host for one in expanded if not one.is_multicast},
+            served=served_addresses(expanded),
             ignore=[(one.host, one.port) for one in self.config.ignore_addresses],
             reply_rate=server.limits.udp_reply_rate,
             forwarding=self.search.forwarding,
@@ -179,12 +180,15 @@ class Ports:
 
 
 def _listen(network: Network, addresses: Sequence[tuple[str, int]]) -> list[Listener]:
+    """Listen on all addresses. Where the first gets a free port, the others of its port get the same one."""
     listeners: list[Listener] = []
-    free = 0
+    common = addresses[0][1]
+    free: int | None = None
     try:
-        for host, port in addresses:
+        for host, asked in addresses:
+            port = free if free is not None and asked == common else asked
             try:
-                listeners.append(network.listen(host, free if free and port == addresses[0][1] else port))
+                listeners.append(network.listen(host, port))
             except OSError as exc:
                 if exc.errno != errno.EADDRINUSE or not port:
                     raise ConfigError(
@@ -192,10 +196,10 @@ def _listen(network: Network, addresses: Sequence[tuple[str, int]]) -> list[List
                         "give an address that this host has"
                     ) from exc
                 listeners.append(network.listen(host, 0))
+                bound = listeners[-1].address[1]
+                _log_server.warning("TCP port %d of %s is taken; using port %d", port, host, bound)
+            if asked == common and free is None:
                 free = listeners[-1].address[1]
-                logging.getLogger("p4p_trio.server").warning(
-                    "TCP port %d of %s is taken; using port %d", port, host, free
-                )
     except BaseException:
         for listener in listeners:
             listener.close()

@@ -10,6 +10,7 @@ import trio
 from p4p_trio.data import Value
 from p4p_trio.protocol.peer import Peer
 from p4p_trio.protocol.tables import CancelReason
+from p4p_trio.server.puts import Serial
 from p4p_trio.server.roles import roles_of
 from p4p_trio.wire import Command
 
@@ -32,19 +33,26 @@ class ServerOperation:
     checkpoint, and its `finally` blocks run.
 
     Attributes:
-        cancel_scope: the scope that the handler runs in.
         cancelled_because: why it was cancelled, or None.
     """
 
-    __slots__ = ("_operation", "_pv", "_session", "cancel_scope", "cancelled_because", "policy")
+    __slots__ = ("_lent", "_operation", "_pv", "_scope", "_session", "cancelled_because", "policy")
 
     def __init__(self, operation: Operation, pv: SharedPV, session: Session) -> None:
         self._operation = operation
         self._pv = pv
         self._session = session
-        self.cancel_scope = trio.CancelScope()
+        self._lent: trio.CancelScope | None = None
+        self._scope: trio.CancelScope | None = None
         self.cancelled_because: CancelReason | None = None
         self.policy: Any = None
+
+    @property
+    def cancel_scope(self) -> trio.CancelScope:
+        """The scope that the handler runs in. (A plain function cannot be cancelled: there it does nothing.)"""
+        if self._scope is None:
+            self._scope = self._lent or trio.CancelScope()
+        return self._scope
 
     def value(self) -> Any:
         """What the client sent.
@@ -94,7 +102,13 @@ class ServerOperation:
         """Send a warning for the client's log; it completes nothing."""
         self._operation.notice(1, text)
 
-    # ---- for the server: how it runs
+    # ---- for the server: how it runs. _lent is the scope that it would run in; it is its own (_scope) once
+    # anybody looked at it, or once the handler waits.
+
+    @property
+    def serial(self) -> bool:
+        """Whether it is one of a PV that takes one put at a time."""
+        return isinstance(self.policy, Serial)
 
     def start(self) -> None:
         """Run the handler, in a task of the channel."""

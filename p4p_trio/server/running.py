@@ -5,29 +5,30 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
 from p4p_trio.data import Value
 from p4p_trio.errors import RemoteError
+from p4p_trio.net import WAITS, begin, go_on
 from p4p_trio.nt import NTScalar
 from p4p_trio.protocol.serving import handling
 from p4p_trio.server.operation import ServerOperation, current_operation
-from p4p_trio.server.puts import Serial
 from p4p_trio.wire import Command
 
 if TYPE_CHECKING:
     from p4p_trio.server.hooks import Hook
     from p4p_trio.server.session import Session
 
-__all__ = ["ChannelScope", "run_async", "run_inline"]
+__all__ = ["ChannelScope", "run_inline"]
 
 _log = logging.getLogger("p4p_trio.server")
 SLOW: Final = 0.050
 """Seconds in a plain-function handler above which a warning is logged, once per handler."""
+
+_RPC: Final = Command.RPC
 
 _warned: set[int] = set()
 
@@ -57,32 +58,10 @@ def _call(op: ServerOperation, hook: Hook) -> Any:
     return hook.function(op._pv, op)
 
 
-async def run_async(op: ServerOperation, hook: Hook) -> None:
-    """Run an async handler in the operation's scope, and answer."""
-    current_operation.set(op)
-    if isinstance(op.policy, Serial):
-        handling.set(handling.get() | {(op._session.server.guid, op.name())})
-    result = None
-    try:
-        with op.cancel_scope:
-            awaitable: Awaitable[Any] = hook.function(op._pv, op)
-            result = await awaitable
-    except Exception as exc:
-        refuse(op, exc)
-        return
-    if not op._operation.alive:
-        return  # cancelled, or answered by close()
-    if op.cancel_scope.cancelled_caught:
-        # nobody cancelled the operation, so the handler's own cancellation escaped: never silence
-        refuse(op, RemoteError("the handler was cancelled"))
-    else:
-        answer(op, result)
-
-
 def answer(op: ServerOperation, result: Any) -> None:
     """The handler returned."""
     operation = op._operation
-    if operation.command is not Command.RPC:
+    if operation.command is not _RPC:
         operation.acknowledge()
         return
     try:
@@ -137,39 +116,94 @@ class ChannelScope:
     """The nursery of one channel: opened by its first async handler, closed with the channel.
 
     An idle or read-only channel has none, and costs no task.
+
+    Each operation runs in a task and a cancel scope that nobody shares while it waits. But most handlers
+    never wait, and a task with its scope costs far more than they do. So a task takes the operations of its
+    channel one after the other, in arrival order, until the first of them waits: that one keeps task
+    and scope, and another task goes on with the rest. A scope that somebody looked at, and a context in which
+    a handler has left something, are not used again either.
     """
 
-    __slots__ = ("_nursery", "_pending", "_scope", "_session")
+    __slots__ = ("_coming", "_nursery", "_pending", "_scope", "_session")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._nursery: trio.Nursery | None = None
         self._pending: deque[tuple[ServerOperation, Hook]] = deque()
         self._scope = trio.CancelScope()
+        self._coming = True  # a task that will take the pending operations has been started
         session.nursery.start_soon(self._main)
 
     def start(self, op: ServerOperation, hook: Hook) -> None:
-        """Run a handler. trio starts a batch of tasks in no promised order, so each takes the oldest entry."""
+        """Run a handler."""
         self._pending.append((op, hook))
-        if self._nursery is not None:
-            self._nursery.start_soon(self._run_next)
+        if not self._coming:
+            self._take_over()
 
     def close(self) -> None:
         """The channel is gone: cancel what still runs."""
         self._scope.cancel()
 
     async def _main(self) -> None:
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                for _ in self._pending:
-                    nursery.start_soon(self._run_next)
-                self._nursery = nursery
-                await trio.sleep_forever()
-
-    async def _run_next(self) -> None:
-        op, hook = self._pending.popleft()
         try:
-            if op._operation.alive:
-                await run_async(op, hook)
+            with self._scope:
+                async with trio.open_nursery() as self._nursery:
+                    self._take_over()
+                    await trio.sleep_forever()
         finally:
+            while self._pending:
+                self._session.uncount(self._pending.popleft()[0])
+
+    def _take_over(self) -> None:
+        assert self._nursery is not None
+        self._coming = True
+        self._nursery.start_soon(self._run)
+
+    async def _run(self) -> None:
+        self._coming = False
+        clean = copy_context()
+        free = True
+        while free and self._pending:
+            with trio.CancelScope() as scope:
+                while free and self._pending:
+                    op, hook = self._pending.popleft()
+                    free = await self._run_one(op, hook, scope, clean)
+                    if op._scope is not None:
+                        break
+            if scope.cancelled_caught:
+                free = False
+                if op._operation.alive:
+                    # nobody cancelled the operation, so the handler's own cancellation escaped: never silence
+                    refuse(op, RemoteError("the handler was cancelled"))
+        if self._pending and not self._coming:
+            clean.run(self._take_over)
+
+    async def _run_one(self, op: ServerOperation, hook: Hook, scope: trio.CancelScope, clean: Context) -> bool:
+        """Run one operation; whether this task may run another one after it."""
+        if not op._operation.alive:
             self._session.uncount(op)
+            return True
+        op._lent = scope
+        before = current_operation.set(op)
+        nested = handling.set(handling.get() | {(self._session.server.guid, op.name())}) if op.serial else None
+        waited = False
+        try:
+            coroutine = hook.function(op._pv, op)
+            waits, result = begin(coroutine)
+            if waits is WAITS:
+                waited = True
+                op._scope = scope
+                if self._pending and not self._coming:
+                    clean.run(self._take_over)
+                result = await go_on(coroutine, result)
+        except Exception as exc:
+            refuse(op, exc)
+        else:
+            if op._operation.alive:
+                answer(op, result)
+        finally:
+            if nested is not None:
+                handling.reset(nested)
+            current_operation.reset(before)
+            self._session.uncount(op)
+        return not waited and copy_context() == clean

@@ -118,7 +118,12 @@ class Session:
                 self.message_begun = self.heard
             self._feeding = True
             try:
-                more = framer.received(len(data), BUDGET) if target is not None else connection.feed(data, BUDGET)
+                if target is None:
+                    more = connection.feed(data, BUDGET)
+                else:
+                    size = len(data)
+                    del data, target  # views of the framer's buffer, which could not grow under them
+                    more = framer.received(size, BUDGET)
             finally:
                 self._feeding = False
             while True:
@@ -286,6 +291,7 @@ class Session:
         op = operation.context = ServerOperation(operation, pv, self)
         if hook.inline:
             run_inline(op, hook)
+            operation.context = None
             return
         channel = operation.request.channel
         busy = self.server.busy(channel)
@@ -294,7 +300,7 @@ class Session:
             return
         channel.running += 1
         self.server.running.add(op)
-        if operation.command is Command.RPC or operation.command is Command.PROCESS or pv._policy is None:
+        if pv._policy is None or operation.command is Command.RPC or operation.command is Command.PROCESS:
             self.start(op)
         else:
             op.policy = pv._policy
@@ -311,6 +317,7 @@ class Session:
 
     def uncount(self, op: ServerOperation) -> None:
         """The handler of *op* has ended, or will never run."""
+        op._operation.context = None
         op._operation.request.channel.running -= 1
         self.server.running.discard(op)
         self.server.handler_ended()
@@ -318,7 +325,9 @@ class Session:
             op.policy.ended(op)
 
     def cancel(self, operation: Operation, reason: CancelReason) -> None:
-        op: ServerOperation = operation.context
+        op: ServerOperation | None = operation.context
+        if op is None:
+            return  # its handler has ended, or is a plain function
         if op.cancelled_because is None:
             op.cancelled_because = reason
         if op.policy is not None and op.policy.discard(op):

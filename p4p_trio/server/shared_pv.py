@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedPV"]
 
+_RPC = Command.RPC
+_PROCESS = Command.PROCESS
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -204,9 +207,9 @@ class SharedPV:
         return self._hooks
 
     def _hook(self, command: Command) -> Hook | None:
-        if command is Command.RPC:
+        if command is _RPC:
             return self._hooks.rpc
-        return self._hooks.process if command is Command.PROCESS else self._hooks.put
+        return self._hooks.process if command is _PROCESS else self._hooks.put
 
     # ---- inside
 
@@ -218,17 +221,15 @@ class SharedPV:
         made_here = True
         if isinstance(raw, Value):
             made_here = not raw._type.from_client
-            update = raw._detached() if type is None or type == raw._type else Value(type, raw)
-            if type is not None and update._type is not type:
-                update = Value._make(type, update._slots)
+            wanted = type or (raw._type if made_here else raw._type._twin(from_client=False))
+            # What is compound in it still belongs to the caller; the core takes copies of that.
+            update = Value._make(wanted, raw._shallow()) if wanted == raw._type else Value(wanted, raw)
         elif self.nt is not None:
             update = self.nt.wrap(value)
         elif type is not None:
             update = Value(type, value if isinstance(value, dict) else {"value": value})
         else:
             raise TypeError(f"a PV without nt= opens with a Value, not {value.__class__.__name__}")
-        if update._type.from_client:
-            update = Value._make(update._type._twin(from_client=False), update._slots)
         slots = update._slots
         seconds, nanoseconds, mask = stamp_places(update._type._field)
         if mask:
