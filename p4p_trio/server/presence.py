@@ -23,40 +23,35 @@ _log = logging.getLogger("p4p_trio.server")
 
 
 class Presence:
-    """Counts the clients of one PV and keeps one task running while there are any."""
+    """Knows the clients (channels or subscriptions) of one PV and keeps one task running while there are any."""
 
-    __slots__ = ("_counts", "_function", "_pv", "_running", "_scope", "_wanted")
+    __slots__ = ("_clients", "_function", "_pv", "_running", "_scope", "_wanted")
 
     def __init__(self, pv: SharedPV, function: While) -> None:
         self._pv = pv
         self._function = function
-        self._counts: dict[Source, int] = {}
+        self._clients: dict[object, Source] = {}
         self._wanted = False
         self._running = False
         self._scope: trio.CancelScope | None = None
 
-    def enter(self, source: Source) -> None:
-        """One more client came, through this provider of this server."""
-        first = not self._counts
-        self._counts[source] = self._counts.get(source, 0) + 1
+    def enter(self, client: object, source: Source) -> None:
+        """A client came, through this provider of this server."""
+        first = not self._clients
+        self._clients[client] = source
         if first:
             self._wanted = True
             self._start()
 
-    def leave(self, source: Source) -> None:
-        """One of them went."""
-        left = self._counts[source] - 1
-        if left:
-            self._counts[source] = left
-            return
-        del self._counts[source]
-        if not self._counts:
+    def leave(self, client: object) -> None:
+        """A client went; one that came before this handler was there is not known."""
+        if self._clients.pop(client, None) is not None and not self._clients:
             self._wanted = False
             if self._scope is not None:
                 self._scope.cancel()
 
     def _start(self) -> None:
-        home = next((source for source in self._counts if source.nursery is not None), None)
+        home = next((source for source in self._clients.values() if source.nursery is not None), None)
         if home is not None and not self._running:
             assert home.nursery is not None
             self._running = True
@@ -68,7 +63,7 @@ class Presence:
         assert self._scope is not None
         try:
             with self._scope:
-                if self._counts:  # else they left before this task was scheduled
+                if self._clients:  # else they left before this task was scheduled
                     await self._function(self._pv)
         except Exception:
             # It waits for the next first client; a crash of one PV's task must not end its provider.
@@ -76,6 +71,6 @@ class Presence:
         finally:
             self._running = False
             self._scope = None
-            moved = home.nursery is None and bool(self._counts)  # its server stopped, others have clients
+            moved = home.nursery is None and bool(self._clients)  # its server stopped, others have clients
             if self._wanted or moved:
                 self._start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections import deque
@@ -55,7 +56,11 @@ def run_inline(op: ServerOperation, hook: Hook) -> None:
 
 def _call(op: ServerOperation, hook: Hook) -> Any:
     current_operation.set(op)
-    return hook.function(op._pv, op)
+    result = hook.function(op._pv, op)
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError("a plain function returned a coroutine, which nobody awaits; make the handler an async def")
+    return result
 
 
 def answer(op: ServerOperation, result: Any) -> None:

@@ -276,21 +276,21 @@ class SharedPV:
         if self._hooks.while_connected is not None:
             if self._connected is None:
                 self._connected = Presence(self, self._hooks.while_connected)
-            self._connected.enter(channel.source)
+            self._connected.enter(channel, channel.source)
 
     def channel_removed(self, channel: Channel) -> None:
         if self._connected is not None:
-            self._connected.leave(channel.source)
+            self._connected.leave(channel)
 
     def monitor_started(self, monitor: Monitor) -> None:
         if self._hooks.while_monitored is not None:
             if self._monitored is None:
                 self._monitored = Presence(self, self._hooks.while_monitored)
-            self._monitored.enter(monitor.channel.source)
+            self._monitored.enter(monitor, monitor.channel.source)
 
     def monitor_stopped(self, monitor: Monitor) -> None:
         if self._monitored is not None:
-            self._monitored.leave(monitor.channel.source)
+            self._monitored.leave(monitor)
 
 
 def _nothing() -> None:
