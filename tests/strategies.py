@@ -19,7 +19,18 @@ from hypothesis import strategies as st
 from p4p_trio.data import Field, Selected, Type, Value, Variant, scalar
 from p4p_trio.data.field import DTYPES, SCALARS
 
-__all__ = ["fields", "items", "leaf_fields", "names", "requests", "same_item", "same_value", "texts", "values", "values_of"]
+__all__ = [
+    "fields",
+    "items",
+    "leaf_fields",
+    "names",
+    "requests",
+    "same_item",
+    "same_value",
+    "texts",
+    "values",
+    "values_of",
+]
 
 DEPTH = 4
 _LETTERS = "abcxyzABC_"

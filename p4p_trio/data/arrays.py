@@ -39,17 +39,15 @@ def numeric(code: str, value: Any, strict: bool, path: str) -> npt.NDArray[Any]:
     try:
         with np.errstate(invalid="ignore", over="ignore"):
             array = np.array(value, dtype)
-            if strict and not isinstance(value, np.ndarray) and dtype.kind in "iu":
-                _check(np.asarray(value), dtype, path)
     except OverflowError as exc:
         raise OutOfRange(f"{at(path)}{exc}") from None
     except (TypeError, ValueError) as exc:
-        if isinstance(exc, OutOfRange) or str(exc).startswith(at(path) or "\0"):
-            raise
         kind = TypeError if isinstance(exc, TypeError) else ValueError
         raise kind(f"{at(path)}{exc}") from None
     if array.ndim != 1:
         raise _not_flat(code, value, path)
+    if strict and not isinstance(value, np.ndarray) and dtype.kind in "iu":
+        _check(np.asarray(value), dtype, path)
     return _frozen(array) if array.size else EMPTY[code]
 
 

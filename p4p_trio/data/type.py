@@ -138,13 +138,9 @@ class Type:
         if from_client:
             put(self, "from_client", True)
 
-    def received(self) -> Type:
-        """The same type for a value that a client sent."""
-        return self if self.from_client else type(self)._of(self._field, self.strict, True)
-
-    def local(self) -> Type:
-        """The same type for a value that is made here."""
-        return type(self)._of(self._field, self.strict) if self.from_client else self
+    def _twin(self, from_client: bool) -> Type:
+        """Another handle on the same field, for values that did or did not come from a client."""
+        return type(self)._of(self._field, self.strict, from_client)
 
     def _child(self, field: Field) -> Type:
         """The handle on a field below this one: the same class, equally strict."""
@@ -152,13 +148,6 @@ class Type:
         if found is None:
             found = self._children[field] = type(self)._of(field, self.strict, self.from_client)
         return found
-
-    def _twin(self, from_client: bool) -> Type:
-        """Another handle on the same field, for values that did or did not come from a client."""
-        made = type(self)._of(self._field, self.strict)
-        if from_client:
-            object.__setattr__(made, "from_client", True)
-        return made
 
     def _inside(self, at: int) -> tuple[Type, tuple[int, Link | None]]:
         """What a handle on the structure at position *at* needs: its type, and (the structures above it, None)."""

@@ -15,6 +15,7 @@ from p4p_trio.data.field import Variant
 from p4p_trio.data.format import value_text
 from p4p_trio.data.marks import Link, mark_outside, marked_outside, names
 from p4p_trio.data.snapshot import freeze
+from p4p_trio.data.spelling import spelled
 
 if TYPE_CHECKING:
     from p4p_trio.data.type import Type
@@ -221,9 +222,9 @@ class Value:
         """
         place = self._find(name)
         if place.field.code == "U" and selector is not None:
-            inside = _path.resolve(self, f"{_text(name)}->{selector}", select=True)
+            inside = _path.resolve(self, f"{spelled(name)}->{selector}", select=True)
             if inside.handle is not None:
-                place.store(_path.resolve(self, _text(name)).item)
+                place.store(_path.resolve(self, spelled(name)).item)
             else:
                 inside.store(inside.item)
         elif place.field.code == "v" and selector is not None:
@@ -251,10 +252,10 @@ class Value:
         ):
             slots[position] = value
         elif code == "S":
-            self._put_structure(at, _text(path), value, prefix)
+            self._put_structure(at, spelled(path), value, prefix)
             return
         else:
-            name = f"{prefix}{_text(path)}" if prefix else _text(path)
+            name = f"{prefix}{spelled(path)}" if prefix else spelled(path)
             field = type_._fields[at]
             slots[position] = _coerce.coerce(field, value, type_.strict, name, slots[position], type_)
         slots[0] |= 1 << position
@@ -266,12 +267,12 @@ class Value:
         if value.__class__ is dict and path and all(value):
             # Dotted names need no handle: a structure's members have positions here too.
             for name, item in value.items():
-                self._put(f"{path}.{_text(name)}", item, True, prefix)
+                self._put(f"{path}.{spelled(name)}", item, True, prefix)
         else:
             self._sub(at)._assign(value, f"{prefix}{path}." if path else prefix)
 
     def _put_place(self, path: Any, value: Any, select: bool, prefix: str) -> None:
-        text = _text(path)
+        text = spelled(path)
         if not text:
             self._assign(value, prefix)
             return
@@ -299,7 +300,7 @@ class Value:
         Raises:
             KeyError: for an unknown field.
         """
-        return any([self._changed(path) for path in paths]) if paths else self._changed(None)
+        return any(self._changed(path) for path in paths) if paths else self._changed(None)
 
     def mark(self, path: str | None = None, val: bool = True) -> None:
         """Marks the field at *path* (None: this structure) as changed, or takes its own mark away."""
@@ -408,7 +409,7 @@ class Value:
     # -- inside the room ----------------------------------------------------------------------------------
 
     def _find(self, path: Any) -> _path.Place:
-        return _path.resolve(self, _text(path))
+        return _path.resolve(self, spelled(path))
 
     def _sub(self, at: int) -> Value:
         """The handle on the structure at position *at* of this one."""
@@ -478,18 +479,6 @@ _set_type: Final = Value.__dict__["_type"].__set__
 _set_slots: Final = Value.__dict__["_slots"].__set__
 _set_offset: Final = Value.__dict__["_offset"].__set__
 _set_outer: Final = Value.__dict__["_outer"].__set__
-
-
-def _text(path: Any) -> str:
-    if path.__class__ is str:
-        return path
-    if path is None:
-        return ""
-    if isinstance(path, bytes):
-        return path.decode("utf-8", "surrogateescape")
-    if isinstance(path, str):
-        return str.__str__(path)
-    raise TypeError(f"a field name must be str, not {path.__class__.__name__}")
 
 
 def _restore(type: Type, slots: list[Any]) -> Value:

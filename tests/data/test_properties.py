@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p4p_trio.data import Field, Type, Value, bits, freeze
@@ -17,7 +17,11 @@ from p4p_trio.data.path import resolve
 from p4p_trio.data.spec import spec_of
 from tests.strategies import fields, items, leaf_fields, same_item, same_value, values
 
+# Whole values are slow to draw; a third of the profile's examples find what there is to find.
+few = settings(max_examples=settings().max_examples // 3)
 
+
+@few
 @given(fields())
 def test_a_type_is_what_its_specification_says(field: Field) -> None:
     _, id, spec = spec_of(field)
@@ -32,6 +36,7 @@ def _unspeakable(field: Field) -> bool:
     return field.id in ("structure", "union") or any(map(_unspeakable, below))
 
 
+@few
 @given(fields())
 def test_numbering_is_depth_first_and_subtrees_are_contiguous(field: Field) -> None:
     layout = field.layout
@@ -47,6 +52,7 @@ def test_numbering_is_depth_first_and_subtrees_are_contiguous(field: Field) -> N
             assert layout.subtree[above] >> n & 1
 
 
+@few
 @given(values())
 def test_a_copy_is_equal_and_shares_nothing(value: Value) -> None:
     for twin in (copy.copy(value), copy.deepcopy(value), Value(clone=value), pickle.loads(pickle.dumps(value))):
@@ -84,6 +90,7 @@ def _parts(value: Value) -> list[Value]:
     return found
 
 
+@few
 @given(values())
 def test_arrays_stay_read_only_through_pickling(value: Value) -> None:
     twin = pickle.loads(pickle.dumps(value))
@@ -92,12 +99,14 @@ def test_arrays_stay_read_only_through_pickling(value: Value) -> None:
             assert not isinstance(item, np.ndarray) or not item.flags.writeable
 
 
+@few
 @given(fields().flatmap(lambda field: st.tuples(st.just(field), items(field))))
 def test_freezing_changes_nothing(pair: tuple[Field, Any]) -> None:
     field, item = pair
     assert same_item(field, item, freeze(field, item))
 
 
+@few
 @given(values())
 def test_reading_by_path_and_walking_agree(value: Value) -> None:
     """The dictionary look-up and the walk, which is its slow twin."""
@@ -112,6 +121,7 @@ def test_reading_by_path_and_walking_agree(value: Value) -> None:
             assert place.item is value._slots[layout.position[path]]
 
 
+@few
 @given(values())
 def test_marks_follow_the_bits(value: Value) -> None:
     layout, mask = value._type._field.layout, value._slots[0]
@@ -126,6 +136,7 @@ def test_marks_follow_the_bits(value: Value) -> None:
     assert value.changedSet() == expected
 
 
+@few
 @given(values())
 def test_a_handle_sees_the_same_marks(value: Value) -> None:
     for n, field in enumerate(value._type._field.layout.fields):
@@ -138,6 +149,7 @@ def test_a_handle_sees_the_same_marks(value: Value) -> None:
             assert inside <= whole
 
 
+@few
 @given(values())
 def test_text_has_a_line_per_leaf_and_survives_any_limit(value: Value) -> None:
     text = value.tostr()
@@ -156,11 +168,13 @@ def _field_ids(field: Field) -> list[str]:
     return [field.id, *(id for each in below for id in _field_ids(each))]
 
 
+@few
 @given(values())
 def test_todict_and_tolist_hold_every_member(value: Value) -> None:
     assert list(value.todict()) == [name for name, _ in value.tolist()] == value.keys() == list(value)
 
 
+@few
 @given(fields(2), st.booleans())
 def test_assigning_a_whole_value_copies_its_marked_leaves(field: Field, strict: bool) -> None:
     value = Value(Type._of(field, strict))
@@ -171,6 +185,7 @@ def test_assigning_a_whole_value_copies_its_marked_leaves(field: Field, strict: 
     assert same_value(value, twin, marks=False)
 
 
+@few
 @given(values())
 def test_assigning_what_was_read_changes_nothing(value: Value) -> None:
     """For everything that reads back without losing its type: unions and anys inside arrays do not."""
