@@ -160,8 +160,12 @@ class ClientConnection:
         if self.state is ClientConnectionState.CLOSED:
             return
         self.state = ClientConnectionState.CLOSED
-        creating = [channel for channel in self.creating.values() if channel.state is not ClientChannelState.ABANDONED]
-        ended = [*self.channels.values(), *creating]
+        ended = [*self.channels.values()]
+        for channel in self.creating.values():
+            if channel.state is ClientChannelState.ABANDONED:
+                channel.state = ClientChannelState.CLOSED
+            else:
+                ended.append(channel)
         self.creating.clear()
         self.channels.clear()
         self.output.clear()

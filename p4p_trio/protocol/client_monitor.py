@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ClientMonitor"]
 
+_DEAD = ClientMonitorState.DEAD  # members of an Enum cost ten times as much to name as a global
+
 QUEUE = 4
 """Entries of a queue for which no queueSize was given; pvxs has the same."""
 
@@ -114,9 +116,13 @@ class ClientMonitor:
             return None
         entry = self._queue.popleft()
         assert self.type is not None
-        entry.slots[0] = entry.mask
-        value = Value._make(self.type, entry.slots)._detached()
-        if self.pipeline and self.state is not ClientMonitorState.DEAD:
+        # The next update is laid over the newest slots, so those are not handed out.
+        slots = entry.slots.copy() if entry.slots is self._slots else entry.slots
+        slots[0] = entry.mask
+        value = Value._make(self.type, slots)
+        if self.type._field.layout.compound:  # leaves that can be changed are shared by all updates that carry them
+            value = value._detached()
+        if self.pipeline and self.state is not _DEAD:
             self._taken += entry.count
             if self._taken >= self.ack_any:
                 taken, self._taken = self._taken, 0
@@ -158,9 +164,9 @@ class ClientMonitor:
             entry.overrun |= codec.field.layout.expand(overrun)
 
     def _say(self, sub: int, state: ClientMonitorState) -> None:
-        if self.state in (ClientMonitorState.CREATING, ClientMonitorState.DEAD):
+        if self.state in (ClientMonitorState.CREATING, _DEAD):
             what = f"the subscription to {self.channel.name!r}"
-            if self.state is ClientMonitorState.DEAD:
+            if self.state is _DEAD:
                 raise Disconnected(f"{what} has ended")
             raise RuntimeError(f"{what} is not initialised yet")
         if self.state is not state:

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["ClientRequest"]
 
 
+# Members of an Enum cost ten times as much to name as a global.
+_PUT = Command.PUT
+_PUT_GET = Command.PUT_GET
+_RPC = Command.RPC
+_IDLE = ClientRequestState.IDLE
+_EXECUTING = ClientRequestState.EXECUTING
+
+
 class ClientRequest:
     """One GET, PUT, PUT_GET, RPC, PROCESS or GET_FIELD request.
 
@@ -83,14 +91,14 @@ class ClientRequest:
             TypeError: *value* is no value of `type`.
         """
         command = self.command
-        if command in (Command.PUT, Command.PUT_GET):
+        if command is _PUT or command is _PUT_GET:
             self._write(value, last)
             return
-        if value is not None and command is not Command.RPC:
+        if value is not None and command is not _RPC:
             raise TypeError(f"{command.name} takes no value")
         self._begin(DESTROY if last else 0)
         out, order = self.connection.out, self.connection.order
-        if command is Command.RPC:
+        if command is _RPC:
             field, item = _argument(value)
             messages.write_full_request(out, order, command, self.sid, self.ioid, self.sub, field, item)
         else:
@@ -99,11 +107,11 @@ class ClientRequest:
 
     def read(self, *, last: bool = False) -> None:
         """PUT: read what a write would change. PUT_GET: read without writing. Raises as `execute`."""
-        self._read(GET, last, Command.PUT, Command.PUT_GET)
+        self._read(GET, last, _PUT, _PUT_GET)
 
     def read_put(self, *, last: bool = False) -> None:
         """PUT_GET: read what a write would change. Raises as `execute`."""
-        self._read(GET_PUT, last, Command.PUT_GET)
+        self._read(GET_PUT, last, _PUT_GET)
 
     def cancel(self) -> None:
         """Stop what runs; there is no reply (one that is on its way is dropped), and it can be executed again.
@@ -111,8 +119,8 @@ class ClientRequest:
         pvAccessCPP servers may answer all the same: if it must be executed again at once there, `destroy`
         it and make a new one, or the old answer will be taken for the new one's.
         """
-        if self.state is ClientRequestState.EXECUTING and self.command is not Command.GET_FIELD:
-            self.state = ClientRequestState.IDLE
+        if self.state is _EXECUTING and self.command is not Command.GET_FIELD:
+            self.state = _IDLE
             self.strays += 1
             messages.write_cancel_request(self.connection.out, self.connection.order, self.sid, self.ioid)
             self.connection.host.dirty()
@@ -147,7 +155,7 @@ class ClientRequest:
         self.connection.host.dirty()
 
     def _begin(self, sub: int, *, check_only: bool = False) -> None:
-        if self.state is not ClientRequestState.IDLE:
+        if self.state is not _IDLE:
             what = f"{self.command.name} of {self.channel.name!r}"
             if self.state is ClientRequestState.DEAD:
                 raise Disconnected(f"{what} has ended")
@@ -155,7 +163,7 @@ class ClientRequest:
             waits = self.state is ClientRequestState.CREATING
             raise RuntimeError(f"{what} is {'not initialised yet' if waits else 'executing already'}")
         if not check_only:
-            self.state = ClientRequestState.EXECUTING
+            self.state = _EXECUTING
             self.sub = sub
             self.last = bool(sub & DESTROY)
 
