@@ -7,7 +7,8 @@ else (control messages, segments, another byte order, a header that is wrong) le
 
 An unfinished message is kept in a copy of our own. One of more than 64 KiB gets a buffer for itself that
 grows with the bytes that have arrived, never with those that a header promises, and the transport may
-receive straight into it.
+receive straight into it. Only a peer that has once sent a message of some size is believed when it
+announces another one: fresh memory costs more than the bytes that go into it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Control = Callable[[int, int, Order], object]
 HEADER: Final = 8
 # Messages up to here are collected by copying, larger ones in their own buffer.
 SMALL: Final = 64 * 1024
+# By doubling, the allocator would give back and fetch again what one message needs.
+GROWTH: Final = 4
 # u32 is all that a header can say.
 UNLIMITED: Final = 1 << 32
 # No flags have this value, so every message is looked at closely.
@@ -47,6 +50,9 @@ class Framer:
 
     Attributes:
         owned: during a dispatch: the buffer belongs to this message alone and is never written again.
+        finished: grows with every call that completes a message; while it stands, the unfinished one that is
+            kept is the same.
+        enough: set by a dispatched function that took long: nothing more is handed on in this call.
     """
 
     __slots__ = (
@@ -57,6 +63,7 @@ class Framer:
         "_expect",
         "_filled",
         "_kept",
+        "_largest",
         "_limit",
         "_need",
         "_order",
@@ -65,6 +72,8 @@ class Framer:
         "_run_command",
         "_run_order",
         "_size",
+        "enough",
+        "finished",
         "owned",
     )
 
@@ -82,6 +91,8 @@ class Framer:
         self._limit = UNLIMITED
         self.max_message = max_message
         self.owned = False
+        self.finished = 0
+        self.enough = False
         # The order of the last message is the guess for the next one.
         self._order = NATIVE
         self._expect = self._direction | NATIVE.flag
@@ -93,6 +104,8 @@ class Framer:
         self._big: bytearray | None = None
         self._filled = 0
         self._size = 0
+        # The largest message that was ever complete.
+        self._largest = 0
         # Segments collected so far.
         self._run: bytearray | None = None
         self._run_command = 0
@@ -129,6 +142,8 @@ class Framer:
             if self._big is not None:
                 return False
             budget -= 1
+        if data.__class__ is bytearray:
+            data = memoryview(data)  # not ours; only what we kept is handed on as a bytearray
         kept = self._kept
         if kept:
             kept += data
@@ -141,20 +156,24 @@ class Framer:
         return self._parse(data, 0, len(data), budget)
 
     def _parse(self, data: Buffer, pos: int, end: int, budget: int) -> bool:
+        self.enough = False
+        begun = pos
+        more = False
         dispatch = self._dispatch
         limit = self._limit
         order = self._order
         unpack = order.header.unpack_from
         expect = self._expect
         while end - pos >= HEADER:
-            if budget <= 0:
+            if budget <= 0 or self.enough:
                 self._keep(data, pos, end, 0)
-                return True
+                more = True
+                break
             magic, version, flags, command, size = unpack(data, pos)
             if flags != expect or magic != MAGIC or not version:
                 pos, moved = self._unusual(data, pos, end)
                 if not moved:
-                    return False
+                    break
                 order = self._order
                 unpack = order.header.unpack_from
                 expect = self._expect
@@ -170,15 +189,18 @@ class Framer:
                     raise _too_long(size, limit)
             if stop > end:
                 self._wait(data, pos, end, size)
-                return False
+                break
             function = dispatch[command]
             if function is not None:
                 function(data, start, stop, order)
             pos = stop
             budget -= 1
-        if pos < end:
-            self._keep(data, pos, end, HEADER)
-        return False
+        else:
+            if pos < end:
+                self._keep(data, pos, end, HEADER)
+        if pos > begun and self._run is None:
+            self.finished += 1
+        return more
 
     def _unusual(self, data: Buffer, pos: int, end: int) -> tuple[int, bool]:
         """One message off the fast path; the position behind it, and False if it is not complete."""
@@ -235,6 +257,7 @@ class Framer:
         if kind != SEGMENT_LAST:
             return
         self._run = None
+        self.finished += 1
         self._order = order
         self._expect = self._direction | order.flag
         self._dispatch_owned(run, 0, len(run), command, order)
@@ -247,6 +270,12 @@ class Framer:
                 function(memoryview(data), start, stop, order)
             finally:
                 self.owned = False
+
+    def close(self) -> None:
+        """The stream is over: give back what was kept of it, without waiting for the garbage collector."""
+        self._kept = bytearray()
+        self._pos = self._need = 0
+        self._big = self._run = None
 
     # What is not complete.
 
@@ -267,21 +296,19 @@ class Framer:
             return
         self._filled = end - pos
         self._size = HEADER + size
-        self._big = bytearray(min(self._size, max(SMALL, 2 * self._filled)))
-        self._big[: self._filled] = data[pos:end]
+        self._big = bytearray(min(self._size, max(SMALL, GROWTH * self._filled, self._largest)))
+        memoryview(self._big)[: self._filled] = data[pos:end]
 
     def target(self) -> memoryview | None:
         """Where the transport should receive next, or None for its own scratch buffer.
 
-        Release the view (or drop it) before calling `received`.
+        Ask again after each `received`: an older view may be of memory that is no longer used.
         """
-        big = self._big
-        if big is None:
+        if self._big is None:
             return None
-        if self._filled == len(big):
-            # Twice what has arrived: a promise costs its sender half of what it costs us.
-            big += bytes(min(self._size, 2 * self._filled) - self._filled)
-        return memoryview(big)[self._filled :]
+        if self._filled == len(self._big):
+            self._grow(GROWTH * self._filled)
+        return memoryview(self._big)[self._filled :]
 
     def received(self, n: int, budget: int) -> bool:
         """*n* bytes were put into `target()`; hands the message on if that completes it.
@@ -300,24 +327,34 @@ class Framer:
         big = self._big
         assert big is not None
         n = min(len(data), self._size - self._filled)
-        missing = self._filled + n - len(big)
-        if missing > 0:
-            big += bytes(min(self._size - len(big), max(missing, len(big))))
-        big[self._filled : self._filled + n] = data[:n]
+        if self._filled + n > len(big):
+            big = self._grow(max(self._filled + n, GROWTH * len(big)))
+        memoryview(big)[self._filled : self._filled + n] = data[:n]
         self._filled += n
         if self._filled == self._size:
             self._finish()
         return data[n:]
 
+    def _grow(self, size: int) -> bytearray:
+        # Not resized in place, which fails while somebody still has a view of it.
+        big = bytearray(min(self._size, size))
+        assert self._big is not None
+        # Through views: assigning to a slice of a bytearray makes another copy first, slowly.
+        memoryview(big)[: self._filled] = memoryview(self._big)[: self._filled]
+        self._big = big
+        return big
+
     def _finish(self) -> None:
         big, stop = self._big, self._size
         assert big is not None
         self._big = None
+        self._largest = max(self._largest, stop)
         flags, command = big[2], big[3]
         order = Order.of_flags(flags)
         if flags & SEGMENT or self._run is not None:
             self._segment(flags, command, order, big, HEADER, stop)
         else:
+            self.finished += 1
             self._dispatch_owned(big, HEADER, stop, command, order)
 
 

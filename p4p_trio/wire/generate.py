@@ -86,6 +86,25 @@ class _Source:
         self.names[name] = thing
         return name
 
+    def mostly_empty(self, leaves: Sequence[int]) -> list[int]:
+        """The strings, if there are so few that they may well be all empty, and nothing else of variable size.
+
+        Then there is a shortcut: the whole is one Struct, with a pad byte for the size of each string.
+        Alarm messages are empty as long as nothing is wrong.
+        """
+        codes = [self.fields[n].code for n in leaves]
+        if not 1 <= codes.count("s") <= 2 or not all(code in FORMATS or code == "s" for code in codes):
+            return []
+        return [n for n in leaves if self.fields[n].code == "s"]
+
+    def flat(self, leaves: Sequence[int]) -> str:
+        """The struct letters of *leaves* if all their strings are empty."""
+        return "".join(FORMATS.get(self.fields[n].code, "x") for n in leaves)
+
+    def numbers(self, leaves: Sequence[int]) -> list[str]:
+        """The slots of *leaves* that are no strings."""
+        return [f"s[{n}]" for n in leaves if self.fields[n].code != "s"]
+
     def emit(self, *lines: str) -> None:
         """Add lines to the body."""
         self.lines += lines
@@ -101,11 +120,12 @@ class _Source:
 
 class _Writer(_Source):
     def function(self, leaves: Sequence[int], prefix: bytes) -> Any:
-        self.encode_strings(leaves)
-        self.emit("t = out.tail")
         if prefix:
             self.letters = f"{len(prefix)}s"
             self.terms = [self.name("c", prefix)]
+        self.shortcut(leaves)
+        self.encode_strings(leaves)
+        self.emit("t = out.tail")
         for n in leaves:
             code = self.fields[n].code
             if code in FORMATS:
@@ -127,6 +147,14 @@ class _Writer(_Source):
             "UnicodeEncodeError": UnicodeEncodeError,
         }
         return self.compiled("out, s")
+
+    def shortcut(self, leaves: Sequence[int]) -> None:
+        strings = self.mostly_empty(leaves)
+        if strings:
+            pack = self.name("p", Struct(self.order.prefix + self.letters + self.flat(leaves)).pack)
+            terms = ", ".join(self.terms + self.numbers(leaves))
+            self.emit(f"if not ({' or '.join(f's[{n}]' for n in strings)}):")
+            self.emit(f"    out.tail += {pack}({terms})", "    return")
 
     def encode_strings(self, leaves: Sequence[int]) -> None:
         """All strings first, so that nothing was written yet when one of them is no valid Unicode."""
@@ -179,6 +207,7 @@ class _Reader(_Source):
         # The buffer of a large message is no bytes object; and a walk is nothing compared with its size.
         self.emit("if r.owned:", f"    {self.give_up(0, 'r.pos')}")
         self.emit("buf = r.buf", "p = r.pos", "end = r.end")
+        self.shortcut(leaves)
         for at, n in enumerate(leaves):
             code = self.fields[n].code
             if code in FORMATS:
@@ -209,6 +238,22 @@ class _Reader(_Source):
             "frombuffer": np.frombuffer,
         }
         return self.compiled("r" if fresh else "r, s")
+
+    def shortcut(self, leaves: Sequence[int]) -> None:
+        strings = self.mostly_empty(leaves)
+        if not strings:
+            return
+        prefix, flat = self.order.prefix, self.flat(leaves)
+        sizes = [f"buf[p + {Struct(prefix + flat[: leaves.index(n)]).size}]" for n in strings]
+        layout = Struct(prefix + flat)
+        self.emit(f"q = p + {layout.size}", f"if q <= end and not ({' or '.join(sizes)}):")
+        numbers = self.numbers(leaves)
+        if numbers:
+            comma = "," if len(numbers) == 1 else ""
+            self.emit(f"    {', '.join(numbers)}{comma} = {self.name('u', layout.unpack_from)}(buf, p)")
+        if not self.fresh:
+            self.emit(*(f"    s[{n}] = ''" for n in strings))
+        self.emit("    r.pos = q", f"    return{' s' if self.fresh else ''}")
 
     def give_up(self, first: int, position: str) -> str:
         """Leave everything from the leaf with index *first* on to the interpreting codec, which finds the error."""

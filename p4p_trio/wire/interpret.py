@@ -222,7 +222,7 @@ def _read_strings(reader: Reader, field: Field) -> tuple[str, ...]:
 
 
 def _read_value(reader: Reader, field: Field) -> Value:
-    return _read_one(reader, field, _empty_parts(field), Type._of(field))
+    return _read_one(reader, field, _empty_parts(field), _handle(reader, field))
 
 
 def _read_one(reader: Reader, field: Field, empty: int, type_: Type) -> Value:
@@ -233,8 +233,16 @@ def _read_one(reader: Reader, field: Field, empty: int, type_: Type) -> Value:
     return Value._make(type_, read_slots(reader, field))
 
 
+def _handle(reader: Reader, field: Field) -> Type:
+    """The public handle on *field*; all values of one message share it."""
+    handle = reader.handles.get(field)
+    if handle is None:
+        handle = reader.handles[field] = Type._of(field)
+    return handle
+
+
 def _empty_parts(field: Field) -> int:
-    return sum(part.code == "S" and not part.members for part in field.layout.fields)
+    return [part.names for part in field.layout.fields if part.code == "S"].count(())
 
 
 def _read_union(reader: Reader, field: Field) -> Selected | None:
@@ -267,7 +275,7 @@ def _read_structs(reader: Reader, field: Field) -> tuple[Value | None, ...]:
     element = field.element
     assert element is not None
     empty = _empty_parts(element)
-    type_ = Type._of(element)
+    type_ = _handle(reader, element)
     return _read_elements(reader, lambda: _read_one(reader, element, empty, type_))
 
 

@@ -22,6 +22,7 @@ from p4p_trio.wire.order import LITTLE, Order
 from p4p_trio.wire.status import Status, read_status
 
 if TYPE_CHECKING:
+    from p4p_trio.data import Type
     from p4p_trio.wire.typedesc import TypeCache
 
 __all__ = ["Buffer", "Reader"]
@@ -50,6 +51,8 @@ class Reader:
 
     Attributes:
         buf, pos, end: where the rest of the message is. Positions may differ from those given.
+        handles: public handles made for this message.
+        nodes: descriptions in the type that is being read.
         depth: how many unions, variants and struct arrays surround the position.
     """
 
@@ -60,6 +63,7 @@ class Reader:
         "buf",
         "depth",
         "end",
+        "handles",
         "limits",
         "nodes",
         "order",
@@ -90,6 +94,7 @@ class Reader:
         self.limits = limits
         self.types = types
         self.owned = owned
+        self.handles: dict[Field, Type] = {}
         self.depth = 0
         self.nodes = 0
         self._objects = limits.max_objects

@@ -113,7 +113,7 @@ def read_type(reader: Reader) -> Field | None:
         ProtocolError: for anything that is not a type, and for one beyond the limits. An enclosing
             variant counts as depth.
     """
-    reader.nodes = 0
+    reader.nodes = 1
     return _read(reader, reader.depth)[0]
 
 
@@ -123,7 +123,6 @@ def _read(reader: Reader, depth: int) -> tuple[Field | None, int]:
     code = reader.u8()
     plain = _CODES.get(code)
     if plain is not None:
-        _count(reader, 1, at)
         return plain, 0
     if code == _NULL:
         return None, 0
@@ -135,13 +134,13 @@ def _read(reader: Reader, depth: int) -> tuple[Field | None, int]:
         raise reader.error(f"unknown type code 0x{code:02X}", at)
     if depth > reader.limits.max_depth:
         raise reader.error(f"types nested deeper than {reader.limits.max_depth}", at)
-    _count(reader, 1, at)
     if code & _ARRAY:
         return _array(reader, depth, code)
     return _members(reader, depth, "SU"[code & 1])
 
 
 def _count(reader: Reader, nodes: int, at: int) -> None:
+    """Count descriptions before they are read: each one counts those that it contains."""
     reader.nodes += nodes
     limit = reader.limits.max_type_nodes
     if limit is not None and reader.nodes > limit:
@@ -154,7 +153,7 @@ def _reference(reader: Reader, depth: int, at: int) -> tuple[Field, int]:
     if known is None:
         raise reader.error(f"type id {id} is not defined", at)
     field, height = known
-    _count(reader, field.nodes, at)
+    _count(reader, field.nodes - 1, at)
     if height and depth + height - 1 > reader.limits.max_depth:
         raise reader.error(f"types nested deeper than {reader.limits.max_depth}", at)
     return field, height
@@ -181,6 +180,7 @@ def _definition(reader: Reader, depth: int, at: int) -> tuple[Field, int]:
 def _array(reader: Reader, depth: int, code: int) -> tuple[Field, int]:
     kind = "SU"[code & 1]
     at = reader.pos
+    _count(reader, 1, at)
     element, height = _read(reader, depth + 1)
     if element is None or element.code != kind:
         raise reader.error(f"array of {'structures' if kind == 'S' else 'unions'} of something else", at)
@@ -195,18 +195,26 @@ def _members(reader: Reader, depth: int, kind: str) -> tuple[Field, int]:
         raise reader.error(f"type id of {len(id)} characters", at)
     # A member is at least one byte of size, one of name and one of type.
     count = reader.count(3)
+    _count(reader, count, at)
     reader.charge(4 + 2 * count)
+    buf, end = reader.buf, reader.end
     members: dict[str, Field] = {}
     highest = 0
     for _ in range(count):
         at = reader.pos
         name = reader.string()
-        if not name or len(name) > MAX_NAME or _CONTROL.search(name):
+        if not name or len(name) > MAX_NAME or (not name.isprintable() and _CONTROL.search(name)):
             raise reader.error(_bad_name(name), at)
         if name in members:
             raise reader.error(f"two members named {name!r}", at)
+        at = reader.pos
+        # Most members are scalars or arrays of them: one byte.
+        plain = _CODES.get(buf[at]) if at < end else None
+        if plain is not None:
+            members[name] = plain
+            reader.pos = at + 1
+            continue
         try:
-            at = reader.pos
             member, height = _read(reader, depth + 1)
             if member is None:
                 raise reader.error("null type of a member", at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,7 @@ _SIMPLE: dict[tuple[int, bool], Any] = {
 }
 
 
+@cache
 def replay(path: Path) -> dict[tuple[str, str], Connection]:
     """All of one file; the connections by session and name."""
     connections: dict[tuple[str, str], Connection] = {}
@@ -229,7 +231,8 @@ def replay(path: Path) -> dict[tuple[str, str], Connection]:
 def step(connections: dict[tuple[str, str], Connection], line: dict[str, Any]) -> Connection:
     """One line; the connection that it concerned."""
     data = bytes.fromhex(line["hex"])
-    connection = connections.setdefault((line["session"], line["conn"]), Connection())
+    key = (line["session"], line["conn"])
+    connection = connections.get(key) or connections.setdefault(key, Connection())
     server = line["dir"] == "s2c"
     connection.last = None
     if line["transport"] == "udp":

@@ -110,9 +110,9 @@ def slots(draw: st.DrawFn, field: Field) -> list[Any]:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two items, or two lists of slots, are equal to the last bit (but for NaN payloads of scalars)."""
+    """Whether two items, or two lists of slots, are equal to the last bit; marks and payloads of NaNs do not count."""
     if isinstance(a, Value):
-        return isinstance(b, Value) and a._type._field is b._type._field and same(a._slots, b._slots)
+        return isinstance(b, Value) and a._type._field is b._type._field and same(a._slots[1:], b._slots[1:])
     if isinstance(a, np.ndarray):
         return isinstance(b, np.ndarray) and a.dtype == b.dtype and a.tobytes() == b.tobytes()
     if type(a) is not type(b):
@@ -145,3 +145,8 @@ def joined(out: Buffers) -> bytes:
 def reading(data: bytes, order: Order = LITTLE, **more: Any) -> Reader:
     """A reader of *data*."""
     return Reader(data, 0, len(data), order, more.pop("limits", LIMITS), **more)
+
+
+def raw(text: str) -> bytes:
+    """Hex with comments: everything behind `#` is for the reader."""
+    return bytes.fromhex("".join(line.split("#")[0] for line in text.splitlines()))

@@ -6,7 +6,7 @@ import linecache
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p4p_trio.data import Field, Selected, Type, Value, Variant, bits, scalar, struct
@@ -16,6 +16,7 @@ from p4p_trio.wire import BIG, LITTLE, NATIVE, Buffers, Order, Reader, codec_for
 from p4p_trio.wire import codec as codecs
 from p4p_trio.wire.bitset import bitset_bytes
 from p4p_trio.wire.generate import discard, reader_into, writer_of
+from tests.strategies import values as values_of_data
 from tests.wire.shapes import LIMITS, array, fields, items, joined, orders, reading, same, slots, structs, written
 
 SWAPPED = BIG if NATIVE is LITTLE else LITTLE
@@ -205,6 +206,32 @@ def test_strings_that_are_no_unicode_go_through_generated_code() -> None:
     assert codec.read_slots(reading(raw))[1] == "\udcff"
 
 
+@pytest.mark.parametrize("order", [LITTLE, BIG])
+def test_empty_strings_have_a_shortcut(order: Order) -> None:
+    field = struct({"a": scalar("s"), "n": scalar("h"), "b": scalar("s"), "x": scalar("d")})
+    only = struct({"a": scalar("s")})
+    codec, lone = codecs.Codec(field, order, True), codecs.Codec(only, order, True)
+    for a in ("", "a", "x" * 253, "x" * 254):
+        for b in ("", "bc"):
+            full: list[Any] = [0, a, -2, b, 0.5]
+            raw = written(interpret.write_slots, order, field, full)
+            assert written(codec.write_slots, full) == raw
+            for end in range(len(raw)):
+                assert failure(codec.read_slots, Reader(raw, 0, end, order, LIMITS)) == failure(
+                    interpret.read_slots, Reader(raw, 0, end, order, LIMITS), field
+                )
+            assert codec.read_slots(reading(raw, order)) == full
+            into: list[Any] = [7, "old", 1, "old", 1.0]
+            partial = written(interpret.write_partial, order, field, full, 0b11110)
+            for _ in range(codecs.PATIENCE + 1):
+                assert codec.read_partial(reading(partial, order), into) == 0b11110
+                assert written(codec.write_partial, full, 0b11110) == partial
+            assert into == [7, *full[1:]]
+        assert lone.read_slots(reading(written(lone.write_slots, [0, a]), order)) == [0, a]
+    codec.close()
+    lone.close()
+
+
 # Arrays
 
 
@@ -311,3 +338,14 @@ def test_selected_and_typed_helpers() -> None:
     assert read_type(reading(raw)) is union
     assert raw[: len(type_bytes(union, LITTLE))] == type_bytes(union, LITTLE)
     assert written(interpret.write_typed, LITTLE, None, None) == b"\xff"
+
+
+@given(value=values_of_data(), order=orders)
+@settings(max_examples=30)  # they take long to draw
+def test_what_data_makes_can_be_sent(value: Value, order: Order) -> None:
+    codec = codec_for(value._type._field, order)
+    raw = written(codec.write_full, value)
+    assert raw == written(interpret.write_item, order, codec.field, value)
+    found = codec.read_full(reading(raw, order))
+    assert found._slots[0] == 0
+    assert same(found._slots[1:], value._slots[1:])
