@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PV", "Owner", "PVState", "Update"]
 
+ENTRY = 256
+"""Bytes that an update takes without its leaves."""
 MANY = 64
 """Replies kept per version: field masks come from clients, so their number must be bounded."""
 
@@ -87,8 +89,8 @@ class Update:
         return found
 
     def weight(self, mask: int) -> int:
-        """About how many bytes the changed leaves in *mask* keep alive."""
-        total = 0
+        """About how many bytes it keeps alive, of the leaves in *mask* and by being there."""
+        total = ENTRY + 8 * len(self.slots)
         for n in bits(self.mask & mask):
             slot = self.slots[n]
             total += getattr(slot, "nbytes", 0) or (len(slot) if isinstance(slot, str | tuple) else 8)
@@ -208,6 +210,11 @@ class PV:
     def served(self) -> int:
         """The leaves that a GET carries: all of a strict type, else those ever assigned."""
         return self.type._field.layout.leaves if self.type.strict else self.assigned
+
+    def empty_unions(self) -> int:
+        """The leaves that are unions and hold nothing."""
+        layout = self.type._field.layout
+        return sum(1 << n for n in layout.compound if layout.fields[n].code == "U" and self.slots[n] is None)
 
     def current(self) -> Value:
         """The whole value now, as a private copy with the assigned leaves marked."""

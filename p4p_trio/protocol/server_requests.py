@@ -43,6 +43,13 @@ _EXECUTING: Final = RequestState.EXECUTING
 
 _ANYTHING: Final = Type([])
 READ: Final = GET | GET_PUT
+KEPT: Final = 512
+"""Bytes of a reply that each request may keep. There may be many requests, each with the reply of another version."""
+MUCH: Final = 4 << 20
+SMALL: Final = 128
+"""What the pvRequests of one connection may take together, not counting the first 128 bytes of each."""
+SHOWN: Final = 200
+"""Characters of a client's text that come back in an error message."""
 NAMES: Final = {Command.PUT: "Put", Command.PUT_GET: "Put", Command.RPC: "RPC", Command.PROCESS: "Process"}
 
 
@@ -65,13 +72,13 @@ def on_get(connection: ServerConnection, buf: Any, start: int, end: int, order: 
         ):
             pv = request.pv
             reply = request.reply
-            if reply is None or request.version != pv.version:
+            if reply is None or request.version != pv.version or reply.order is not order:
                 reply = pv.reply(request.mask, order)
-                if reply.body is not None:  # small: holding it costs little
+                if reply.body is not None and reply.size <= KEPT:
                     request.reply = reply
                     request.version = pv.version
             tail = connection.out.tail
-            if reply.body is not None and len(tail) < connection.max_output:
+            if reply.body is not None and len(tail) + connection.output.backlog < connection.max_output:
                 tail += reply.head
                 tail += buf[start + 4 : end]  # ioid and sub, as they came
                 tail += reply.body
@@ -126,38 +133,49 @@ def _on_operation(connection: ServerConnection, command: Command, buf: Any, star
     elif request.state is _EXECUTING:
         problem = "busy: the request is executing already"
     else:
+        # Decoded now even if it has to wait: it may define type ids, and what does not decode ends the connection.
+        operand = _operand(connection, request, sub, buf, start + 9, end, order)
         if connection.congested:
-            connection.defer(request, sub, bytes(buf[start + 9 : end]), order)
+            connection.defer(request, sub, operand, end - start - 9)
         else:
-            execute(connection, request, sub, buf, start + 9, end, order)
+            execute(connection, request, sub, operand)
         return
     connection.refused(command, ioid, sub, problem)
 
 
-def execute(
+def _operand(
     connection: ServerConnection, request: Request, sub: int, buf: Any, start: int, end: int, order: Order
-) -> None:
-    """EXEC of an idle request; `buf[start:end]` is what follows the ids."""
+) -> Any:
+    """What an EXEC carries in `buf[start:end]`, behind its ids: the argument of a call, the fields of a put."""
     command = request.command
-    if command is _GET or ((command is _PUT or command is _PUT_GET) and sub & READ):
+    if command is _PUT or command is _PUT_GET:
+        if sub & READ:
+            return None
+        type = request.pv.sent_type
+        slots = type._field.layout.defaults.copy()
+        reader = connection.reader(buf, start, end, order)
+        slots[0] = codec_for(type._field, order, trusted=True).read_partial(reader, slots)
+        return Value._make(type, slots)
+    if command is not _RPC:
+        return None
+    field, value = messages.read_full(connection.reader(buf, start, end, order))
+    if field is not None and field.code != "S":
+        return expose(field, value, _ANYTHING, None)
+    return value
+
+
+def execute(connection: ServerConnection, request: Request, sub: int, operand: Any) -> None:
+    """EXEC of an idle request."""
+    command = request.command
+    writes = command is _PUT or command is _PUT_GET
+    if command is _GET or (writes and sub & READ):
         send_reply(connection, request, sub)
         return
     pv = request.pv
-    value: Any = None
-    if command is _RPC:
-        reader = connection.reader(buf, start, end, order)
-        field, value = messages.read_full(reader)
-        if field is not None and field.code != "S":
-            value = expose(field, value, _ANYTHING, None)
-    elif command is not _PROCESS:
-        reader = connection.reader(buf, start, end, order)
-        type = pv.sent_type
-        slots = type._field.layout.defaults.copy()
-        slots[0] = codec_for(type._field, order, trusted=True).read_partial(reader, slots)
-        value = Value._make(type, slots)
-        refused = slots[0] & ~pv.writable
+    if writes:
+        refused = operand._slots[0] & ~pv.writable
         if refused:
-            path = type._field.layout.paths[(refused & -refused).bit_length() - 1]
+            path = pv.type._field.layout.paths[(refused & -refused).bit_length() - 1]
             connection.refused(command, request.ioid, sub, f"field {path!r} cannot be written")
             return
     handled = _PUT if command is _PUT_GET else command
@@ -168,15 +186,20 @@ def execute(
         connection.refused(command, request.ioid, sub, "server is stopping")
         return
     request.state = _EXECUTING
-    request.operation = operation = Operation(request, sub, value)
+    request.operation = operation = Operation(request, sub, operand)
     connection.host.execute(operation)
 
 
 def send_reply(connection: ServerConnection, request: Request, sub: int) -> None:
     """The current value, as the request asked for it."""
     order = connection.order
-    reply = request.pv.reply(request.mask, order)
-    head = None if request.command is _GET else reply.header(request.command)
+    mask, head = request.mask, None
+    if request.command is not _GET:
+        # pvxs's client gives up a PUT whose read shows it an empty union; left out, it is empty just the same.
+        mask &= ~request.pv.empty_unions()
+    reply = request.pv.reply(mask, order)
+    if request.command is not _GET:
+        head = reply.header(request.command)
     reply.append(connection.out, _TAG[order.prefix].pack(request.ioid, sub), head)
     if sub & DESTROY:
         connection.forget(request)
@@ -197,13 +220,10 @@ def _init(
     _, item = messages.read_full(reader)
     pv_request = item if isinstance(item, Value) else None
     channel = connection.channels.get(sid)
-    limit = connection.limits.max_operations
     if channel is None or channel.pv is None:
         problem = "bad channel id"
-    elif ioid in connection.requests:
-        problem = "the request id is in use"
-    elif limit is not None and len(connection.requests) >= limit:
-        problem = f"busy: this connection has {limit} requests already"
+    elif no_room := _no_room(connection, ioid, end - start):
+        problem = no_room
     elif command is Command.ARRAY:
         problem = "Array not supported"
     elif command is _PROCESS and not channel.pv.owner.handles(command):
@@ -219,7 +239,7 @@ def _init(
                 monitor.window = reader.u32() if reader.remaining >= 4 else 0
         else:
             request = Request(channel, pv, ioid, command, sub, pv_request)
-        _begin(connection, request)
+        _begin(connection, request, end - start)
         if pv.is_open or command in (_RPC, _PROCESS):
             request.pv_opened()
         else:
@@ -228,7 +248,21 @@ def _init(
     connection.refused(command, ioid, INIT if command is Command.MONITOR else sub, problem)
 
 
-def _begin(connection: ServerConnection, request: Request | Monitor) -> None:
+def _no_room(connection: ServerConnection, ioid: int, size: int) -> str:
+    """Why no further request can be kept, of which *size* bytes are the client's own words; or ""."""
+    limit = connection.limits.max_operations
+    if ioid in connection.requests:
+        return "the request id is in use"
+    if limit is not None and len(connection.requests) >= limit:
+        return f"busy: this connection has {limit} requests already"
+    if connection.kept_size + size > MUCH + SMALL:
+        return f"busy: the pvRequests of this connection take more than {MUCH >> 20} MiB"
+    return ""
+
+
+def _begin(connection: ServerConnection, request: Request | Monitor, size: int) -> None:
+    request.size = max(0, size - SMALL)
+    connection.kept_size += request.size
     connection.graves.pop(request.ioid, None)
     connection.requests[request.ioid] = request.channel.requests[request.ioid] = request
 
@@ -295,7 +329,6 @@ def init_monitor(connection: ServerConnection, monitor: Monitor) -> None:
         connection.forget(monitor)
         connection.refused(Command.MONITOR, monitor.ioid, INIT, str(problem))
         return
-    monitor.retag()
     monitor.state = MonitorState.STOPPED
     if pv.monitors is None:
         pv.monitors = {}
@@ -349,11 +382,11 @@ def on_get_field(connection: ServerConnection, buf: Any, start: int, end: int, o
     channel = connection.channels.get(sid)
     if channel is None or channel.pv is None:
         problem = "bad channel id"
-    elif ioid in connection.requests:
-        problem = "the request id is in use"
+    elif no_room := _no_room(connection, ioid, len(path)):
+        problem = no_room
     else:
         question = FieldQuestion(channel, channel.pv, ioid, path)
-        _begin(connection, question)
+        _begin(connection, question, len(path))
         if channel.pv.is_open:
             question.pv_opened()
         else:
@@ -377,7 +410,7 @@ class FieldQuestion(Request):
         layout = self.pv.type._field.layout
         position = layout.position.get(self.path)
         if position is None:
-            status = Status(StatusKind.ERROR, f"no such field {self.path!r}")
+            status = Status(StatusKind.ERROR, f"no such field {self.path[:SHOWN]!r}")
             messages.write_field_reply(connection.out, connection.order, self.ioid, status, None)
         else:
             messages.write_field_reply(connection.out, connection.order, self.ioid, OK, layout.fields[position])
