@@ -32,7 +32,7 @@ class Limits:
         max_unvalidated: TCP clients that have not logged in; the oldest is dropped first.
         max_channels: channels of one connection.
         max_operations: requests (GET, PUT, RPC, MONITOR ...) alive on one connection.
-        max_handlers: handlers running in one server.
+        max_handlers: handlers running in one server, and as many calls of make_channel.
         max_handlers_per_channel: handlers running for one channel.
         max_monitor_queue: updates that one subscription may queue, whatever queueSize asks.
         max_output: unsent bytes of one connection above which it executes nothing new.
@@ -43,7 +43,7 @@ class Limits:
         max_cached_nodes: descriptions that these may hold together.
         login_timeout: from accept to the end of the validation.
         idle_timeout: silence after which a peer is taken for dead (EPICS_PVA_CONN_TMO x 4/3 overrides it).
-        message_timeout: from the first byte of a message to its last.
+        message_timeout: from the first byte of a message to its last, at less than 1 kB/s.
         send_timeout: without progress while a peer's socket is full.
         create_timeout: for a provider's make_channel.
         udp_reply_rate: search replies per second to one address; loopback is exempt.

@@ -28,6 +28,8 @@ __all__ = ["BATCH", "Datagram", "SystemUDPSocket", "UDPSocket"]
 _log = logging.getLogger("p4p_trio.net")
 _LINUX = sys.platform == "linux"
 _LARGEST = 65_536
+# Bytes that may wait to be received, if the system allows: clients that all search again after a restart, or junk.
+_BACKLOG = 1 << 20
 BATCH = 64
 """Datagrams that one `receive` returns at most."""
 
@@ -139,6 +141,7 @@ class SystemUDPSocket:
         try:
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BACKLOG)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             if share and port:

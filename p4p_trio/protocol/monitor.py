@@ -6,9 +6,9 @@ The policy, in the order in which it is asked:
    all: the first update is the whole value of that moment);
 2. a pipelined client has no window left: it waits in the queue;
 3. the connection's output is full even after trying to send: it waits in the queue;
-4. the queue is full: it is merged into the newest waiting update, changed bits united, overrun bits
-   set for what changed twice. Nothing but the newest value survives a squash, and never an older one
-   after it.
+4. the queue is full, by entries or by the bytes that all queues of the connection keep alive: it is
+   merged into the newest waiting update, changed bits united, overrun bits set for what changed twice.
+   Nothing but the newest value survives a squash, and never an older one after it.
 
 So an update is squashed only because the client does not take it, never because our loop has not turned.
 """
@@ -22,6 +22,7 @@ from .tables import MonitorState
 
 if TYPE_CHECKING:
     from p4p_trio.data import Value
+    from p4p_trio.wire import Order
 
     from .channel import Channel
     from .pv import PV, Update
@@ -32,7 +33,7 @@ __all__ = ["Monitor"]
 _RUNNING = MonitorState.RUNNING
 
 QUEUED_BYTES = 4 << 20
-"""A queue whose updates keep more than this alive squashes, however many entries it may have."""
+"""What the queues of one connection may keep alive. The newest update of each is not counted: all queues share it."""
 
 
 class Monitor:
@@ -40,11 +41,13 @@ class Monitor:
 
     Attributes:
         ioid: the client's id of the request.
-        tag: the ioid and sub-command 00 as they stand in each update.
+        tag: the ioid and sub-command 00 as they stand in each update in the byte order `tag_order`.
         mask: the positions that it asked for.
         limit: entries that the queue may hold.
         window: updates that a pipelined client can still take; None without pipeline.
         queue: updates waiting, oldest first; None while there is none.
+        weight: about how many bytes they keep alive, the newest not counted.
+        size: bytes of the INIT that count against the connection.
     """
 
     __slots__ = (
@@ -57,8 +60,10 @@ class Monitor:
         "pv",
         "pv_request",
         "queue",
+        "size",
         "state",
         "tag",
+        "tag_order",
         "weight",
         "window",
     )
@@ -70,11 +75,13 @@ class Monitor:
         self.ioid = ioid
         self.pv_request = pv_request
         self.tag = b""
+        self.tag_order: Order | None = None
         self.mask = 0
         self.limit = 4
         self.window: int | None = None
         self.queue: deque[Update] | None = None
         self.weight = 0
+        self.size = 0
         self.fresh = True
         self.state = MonitorState.WAITING
 
@@ -82,10 +89,11 @@ class Monitor:
         """The PV has a value: the INIT that waited for it is answered."""
         self.connection.init_monitor(self)
 
-    def retag(self) -> None:
-        """The connection's byte order is known, or changed."""
-        order = self.connection.order
+    def retag(self, order: Order) -> bytes:
+        """The tag, in a byte order that the connection has only just chosen."""
+        self.tag_order = order
         self.tag = order.u32.pack(self.ioid) + b"\x00"
+        return self.tag
 
     def start(self) -> None:
         """START: from now on updates may be sent."""
@@ -125,31 +133,44 @@ class Monitor:
                 self.connection.send_update(self, update)
                 return
             self.queue = deque((update,))
-            self.weight = update.weight(self.mask)
-        else:
-            weight = update.weight(self.mask)
-            if len(self.queue) < self.limit and self.weight + weight <= QUEUED_BYTES:
-                self.queue.append(update)
-                self.weight += weight
-            else:
-                self.squash(update)
+        elif len(self.queue) >= self.limit or not self._add(update):
+            self.squash(update)
         self.connection.monitor_waits(self)
+
+    def _add(self, update: Update) -> bool:
+        """Queue it behind the others, if the connection may keep that much."""
+        queue, connection = self.queue, self.connection
+        assert queue is not None
+        weight = queue[-1].weight(self.mask)
+        if connection.queued_size + weight > QUEUED_BYTES:
+            return False
+        queue.append(update)
+        self.weight += weight
+        connection.queued_size += weight
+        return True
 
     def squash(self, update: Update) -> None:
         """Merge *update* into the newest one that waits."""
         assert self.queue is not None
-        last = self.queue[-1]
-        merged = self.pv.merge(last, update)
-        self.queue[-1] = merged
-        self.weight += merged.weight(self.mask) - last.weight(self.mask)
+        self.queue[-1] = self.pv.merge(self.queue[-1], update)
+
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        self.queue = None
+        self.connection.queued_size -= self.weight
+        self.weight = 0
 
     def pump(self) -> None:
         """Send what waits, as far as window and socket allow."""
         queue = self.queue
         while queue and self.state is _RUNNING and self.window != 0 and self.connection.has_room():
             update = queue.popleft()
-            self.weight -= update.weight(self.mask)
+            if queue:
+                weight = update.weight(self.mask)
+                self.weight -= weight
+                self.connection.queued_size -= weight
             self.connection.send_update(self, update)
-        if not queue:
-            self.queue = None
-            self.weight = 0
+        if queue:
+            self.connection.monitor_waits(self)  # an ack or a START may come while the socket is full
+        else:
+            self.clear()

@@ -14,49 +14,49 @@ __all__ = ["Output"]
 
 
 class Output:
-    """An outgoing byte stream: `buffers` at its young end, a backlog of unsent pieces at its old end."""
+    """An outgoing byte stream: `buffers` at its young end, a backlog of unsent pieces at its old end.
 
-    __slots__ = ("_backlog", "_backlog_size", "buffers")
+    Attributes:
+        buffers: where encoders append.
+        backlog: bytes that were offered to the socket and not taken.
+    """
+
+    __slots__ = ("_pieces", "backlog", "buffers")
 
     def __init__(self) -> None:
         self.buffers = Buffers()
-        self._backlog: deque[memoryview] = deque()
-        self._backlog_size = 0
+        self._pieces: deque[memoryview] = deque()
+        self.backlog = 0
 
     @property
     def size(self) -> int:
         """Bytes not yet taken by the socket."""
-        return self._backlog_size + len(self.buffers)
-
-    @property
-    def backlogged(self) -> bool:
-        """Whether the socket refused bytes that are still here."""
-        return self._backlog_size > 0
+        return self.backlog + len(self.buffers)
 
     def waiting(self) -> list[memoryview]:
         """Everything there is to send, oldest first. It stays here until `sent` says that it went."""
         for chunk in self.buffers.freeze():
             view = memoryview(chunk)
             view = view if view.format == "B" and view.ndim == 1 else view.cast("B")
-            self._backlog.append(view)
-            self._backlog_size += len(view)
+            self._pieces.append(view)
+            self.backlog += len(view)
         self.buffers.clear()
-        return list(self._backlog)
+        return list(self._pieces)
 
     def sent(self, n: int) -> None:
         """The first *n* bytes are on their way."""
-        self._backlog_size -= n
-        backlog = self._backlog
+        self.backlog -= n
+        pieces = self._pieces
         while n:
-            first = backlog[0]
+            first = pieces[0]
             if n < len(first):
-                backlog[0] = first[n:]
+                pieces[0] = first[n:]
                 return
             n -= len(first)
-            backlog.popleft()
+            pieces.popleft()
 
     def clear(self) -> None:
         """Forget everything: the connection is over."""
         self.buffers.clear()
-        self._backlog.clear()
-        self._backlog_size = 0
+        self._pieces.clear()
+        self.backlog = 0

@@ -10,7 +10,6 @@ from .tables import CancelReason, RequestState
 
 if TYPE_CHECKING:
     from p4p_trio.data import Value
-    from p4p_trio.wire import Order
 
     from .channel import Channel
     from .encoded import Encoded
@@ -35,6 +34,7 @@ class Request:
         mask: the positions that it asked for.
         reply, version: the last reply that was sent, and the PV's version that it shows.
         operation: the one EXEC that runs, if any.
+        size: bytes of its INIT that count against its connection.
     """
 
     __slots__ = (
@@ -48,6 +48,7 @@ class Request:
         "pv_request",
         "reply",
         "sid",
+        "size",
         "state",
         "sub",
         "version",
@@ -65,6 +66,7 @@ class Request:
         self.sub = sub
         self.pv_request = pv_request
         self.mask = 0
+        self.size = 0
         self.reply: Encoded | None = None
         self.version = -1
         self.operation: Operation | Deferred | None = None
@@ -85,15 +87,20 @@ class Request:
 
 
 class Deferred:
-    """An EXEC that waits until the client has read more of its answers."""
+    """An EXEC that waits until the client has read more of its answers.
 
-    __slots__ = ("alive", "order", "payload", "request", "sub")
+    Attributes:
+        operand: what it carries, decoded.
+        size: the bytes that this took in the message.
+    """
 
-    def __init__(self, request: Request, sub: int, payload: bytes, order: Order) -> None:
+    __slots__ = ("alive", "operand", "request", "size", "sub")
+
+    def __init__(self, request: Request, sub: int, operand: Any, size: int) -> None:
         self.request = request
         self.sub = sub
-        self.payload = payload
-        self.order = order
+        self.operand = operand
+        self.size = size
         self.alive = True
 
 

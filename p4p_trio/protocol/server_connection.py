@@ -12,7 +12,7 @@ was put off becomes too much, `paused` asks the driver to stop reading.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from types import MethodType
 from typing import Any, Final, Protocol
@@ -57,7 +57,13 @@ REGISTRY_SIZE: Final = 0x7FFF
 ROOM: Final = 64 * 1024
 """Unsent bytes up to which updates are written without asking the socket."""
 DEFERRED: Final = 1_000
+OPERANDS: Final = 64 * 1024
+"""How many EXECs may be deferred, and how many bytes they may have carried: decoded, each may take a hundred."""
+TURN: Final = 64
+"""Deferred EXECs that are executed, and subscriptions that are sent, before other tasks get a turn."""
+MAX_ECHO: Final = 64 * 1024
 MAX_NAME: Final = 500
+MAX_CHANNELS: Final = 4_096
 MAX_CREDENTIAL: Final = 256
 
 _PUT_GET: Final = Command.PUT_GET
@@ -108,6 +114,8 @@ class ServerConnection:
         channels: by sid.
         requests: all requests of all channels, by ioid.
         closing: the connection must be closed once the output is sent.
+        queued_size: about how many bytes the queues of the subscriptions keep alive.
+        kept_size: bytes of pvRequests, not counting small ones.
     """
 
     def __init__(self, host: Host, peer: Peer, limits: Limits, order: Order = NATIVE) -> None:
@@ -124,8 +132,10 @@ class ServerConnection:
         self.requests: dict[int, Request | Monitor] = {}
         self.graves: dict[int, None] = {}
         self.deferred: deque[Deferred] = deque()
-        self.waiting: dict[Monitor, None] = {}
+        self.waiting: OrderedDict[Monitor, None] = OrderedDict()
         self.closing = False
+        self.queued_size = 0
+        self.kept_size = 0
         self._next_sid = 1
         self.max_output = limits.max_output if limits.max_output is not None else float("inf")
         self._deferred_size = 0
@@ -166,14 +176,13 @@ class ServerConnection:
         self.waiting.clear()
         self.deferred.clear()
         self.output.clear()
+        self.framer.close()
 
     @property
     def paused(self) -> bool:
         """Whether reading more would only queue more for a client that does not take its answers."""
         return (
-            self.output.size > 2 * self.max_output
-            or len(self.deferred) >= DEFERRED
-            or self._deferred_size > self.max_output
+            self.output.size > 2 * self.max_output or len(self.deferred) >= DEFERRED or self._deferred_size > OPERANDS
         )
 
     @property
@@ -182,29 +191,32 @@ class ServerConnection:
         return bool(self.deferred or self.waiting)
 
     def drained(self) -> None:
-        """The socket took bytes: go on with what was put off for lack of room."""
-        while self.deferred and self.output.size < self.max_output:
+        """The socket took bytes: go on with what was put off for lack of room; with some of it, if it is much."""
+        self.framer.enough = False
+        for _ in range(TURN):
+            if not self.deferred or self.output.size >= self.max_output or self.framer.enough:
+                break
             late = self.deferred.popleft()
-            self._deferred_size -= len(late.payload)
+            self._deferred_size -= late.size
             if late.alive:
                 request = late.request
                 request.operation = None
                 request.state = RequestState.IDLE
-                server_requests.execute(self, request, late.sub, late.payload, 0, len(late.payload), late.order)
-        for monitor in list(self.waiting):
-            if not self.has_room():
-                return
-            del self.waiting[monitor]
+                server_requests.execute(self, request, late.sub, late.operand)
+        for _ in range(TURN):
+            if not self.waiting or not self.has_room():
+                break
+            monitor, _ = self.waiting.popitem(last=False)
             monitor.pump()
             if monitor.queue:
                 self.monitor_waits(monitor)
 
-    def defer(self, request: Request, sub: int, payload: bytes, order: Order) -> None:
+    def defer(self, request: Request, sub: int, operand: Any, size: int) -> None:
         """Put an EXEC off until the client has read more of its answers."""
         request.state = RequestState.EXECUTING
-        request.operation = late = Deferred(request, sub, payload, order)
+        request.operation = late = Deferred(request, sub, operand, size)
         self.deferred.append(late)
-        self._deferred_size += len(payload)
+        self._deferred_size += size
 
     @property
     def congested(self) -> bool:
@@ -220,10 +232,7 @@ class ServerConnection:
         # pvxs and pvAccessCPP let a client choose the order in which they send; so do we.
         if command == Control.SET_BYTE_ORDER:
             self.order = order
-            for request in self.requests.values():
-                if isinstance(request, Monitor):
-                    request.retag()
-        elif command == Control.ECHO_REQUEST:
+        elif command == Control.ECHO_REQUEST and self.state is ConnectionState.READY:
             self.out.tail += self.order.header.pack(
                 0xCA, VERSION, self.order.server | 0x01, Control.ECHO_RESPONSE, value
             )
@@ -262,16 +271,21 @@ class ServerConnection:
         raise ProtocolError("a second login on one connection")
 
     def _on_echo(self, buf: Any, start: int, end: int, order: Order) -> None:
+        if end - start > MAX_ECHO:
+            raise ProtocolError(f"an ECHO of {end - start} bytes; {MAX_ECHO} are enough")
         messages.write_echo(self.out, self.order, True, bytes(buf[start:end]))
 
     def _on_message(self, buf: Any, start: int, end: int, order: Order) -> None:
         ioid, severity, text = messages.read_message(self.reader(buf, start, end, order))
-        self.host.log((20, 30, 40, 40)[severity & 3], f"client says of request {ioid}: {text!r}")
+        self.host.log((20, 30, 40, 40)[severity & 3], f"client says of request {ioid}: {text[:MAX_NAME]!r}")
 
     # ---- channels
 
     def _on_create_channel(self, buf: Any, start: int, end: int, order: Order) -> None:
-        for cid, name in messages.read_create_channel(self.reader(buf, start, end, order)):
+        asked = messages.read_create_channel(self.reader(buf, start, end, order))
+        if len(asked) > MAX_CHANNELS:  # nobody else gets a turn meanwhile, and no peer sends more than a few
+            raise ProtocolError(f"a CREATE_CHANNEL of {len(asked)} names; at most {MAX_CHANNELS} go into one message")
+        for cid, name in asked:
             channel = Channel(self, cid, self._next_sid, name)
             problem = self._channel_problem(cid, name)
             if problem:
@@ -360,7 +374,8 @@ class ServerConnection:
 
     def forget(self, request: Request | Monitor, reason: CancelReason = CancelReason.DESTROY) -> None:
         """The request is over; late messages for its ioid are ignored."""
-        self.requests.pop(request.ioid, None)
+        if self.requests.pop(request.ioid, None) is not None:
+            self.kept_size -= request.size
         request.channel.requests.pop(request.ioid, None)
         self.graves[request.ioid] = None
         if len(self.graves) > 256:
@@ -371,7 +386,7 @@ class ServerConnection:
                 pv.monitors.pop(request, None)
             if request.state is MonitorState.RUNNING:
                 pv.owner.monitor_stopped(request)
-            request.queue = None
+            request.clear()
             self.waiting.pop(request, None)
             waited, request.state = request.state is MonitorState.WAITING, MonitorState.DEAD
         else:
@@ -422,7 +437,9 @@ class ServerConnection:
         """Write one update of a subscription."""
         if monitor.window is not None:
             monitor.window -= 1
-        update.encoded(monitor.mask, self.order).append(self.out, monitor.tag)
+        order = self.order
+        tag = monitor.tag if monitor.tag_order is order else monitor.retag(order)
+        update.encoded(monitor.mask, order).append(self.out, tag)
         self.host.dirty()
 
     def monitor_waits(self, monitor: Monitor) -> None:
@@ -436,7 +453,7 @@ def _credentials(method: str, field: Any, item: Any) -> tuple[str, str]:
     if method in ("", "anonymous"):
         return "", "anonymous"
     if method not in METHODS:
-        return f"method {method!r} was not offered; use one of {', '.join(METHODS)}", ""
+        return f"method {method[:MAX_CREDENTIAL]!r} was not offered; use one of {', '.join(METHODS)}", ""
     user = item.get("user") if isinstance(item, Value) else None
     if not isinstance(user, str) or not user:
         return "the ca method needs a structure with a string field 'user'", ""

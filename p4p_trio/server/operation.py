@@ -117,8 +117,15 @@ class ServerOperation:
     def supersede(self, text: str, reason: CancelReason) -> None:
         """Refuse the operation and cancel its handler, for a reason that is not the client's."""
         self._operation.refuse(text)
-        self.cancelled_because = reason
+        if self.cancelled_because is None:
+            self.cancelled_because = reason
         self.cancel_scope.cancel()
+
+    def drop(self, text: str, reason: CancelReason) -> None:
+        """As `supersede`; and if it waits for its turn, it does so no longer."""
+        self.supersede(text, reason)
+        if self.policy is not None and self.policy.discard(self):
+            self.never_started()
 
     def never_started(self) -> None:
         """The operation was dropped while it waited for its turn."""

@@ -51,7 +51,7 @@ class Presence:
                 self._scope.cancel()
 
     def _start(self) -> None:
-        home = next((source for source in self._clients.values() if source.nursery is not None), None)
+        home = next((source for source in self._clients.values() if source.lives), None)
         if home is not None and not self._running:
             assert home.nursery is not None
             self._running = True
@@ -61,6 +61,7 @@ class Presence:
     async def _run(self, home: Source) -> None:
         self._wanted = False
         assert self._scope is not None
+        moves = False
         try:
             with self._scope:
                 if self._clients:  # else they left before this task was scheduled
@@ -68,9 +69,11 @@ class Presence:
         except Exception:
             # It waits for the next first client; a crash of one PV's task must not end its provider.
             _log.exception("%s of a PV failed; it starts again with the next first client", self._function.__qualname__)
+        except BaseException:
+            moves = True  # its server stops, or its provider was removed: another server may have clients
+            raise
         finally:
             self._running = False
             self._scope = None
-            moved = home.nursery is None and bool(self._clients)  # its server stopped, others have clients
-            if self._wanted or moved:
+            if self._wanted or moves:
                 self._start()

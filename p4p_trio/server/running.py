@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from p4p_trio.server.hooks import Hook
     from p4p_trio.server.session import Session
 
-__all__ = ["ChannelScope", "run_inline"]
+__all__ = ["ChannelScope", "run_inline", "single_error"]
 
 _log = logging.getLogger("p4p_trio.server")
 SLOW: Final = 0.050
@@ -34,8 +34,8 @@ _RPC: Final = Command.RPC
 _warned: set[int] = set()
 
 
-def run_inline(op: ServerOperation, hook: Hook) -> None:
-    """Call a plain-function handler, in the task that read the request, and answer."""
+def run_inline(op: ServerOperation, hook: Hook) -> float:
+    """Call a plain-function handler, in the task that read the request, and answer; the seconds that it took."""
     begun = time.perf_counter()
     try:
         result = copy_context().run(_call, op, hook)
@@ -52,6 +52,7 @@ def run_inline(op: ServerOperation, hook: Hook) -> None:
             op.name(),
             taken * 1e3,
         )
+    return taken
 
 
 def _call(op: ServerOperation, hook: Hook) -> Any:
@@ -103,17 +104,25 @@ def _code_of(result: Any) -> str:
 
 def refuse(op: ServerOperation, exc: BaseException) -> None:
     """The handler raised: say why, and log what is not a refusal on purpose."""
-    reason = _single(exc)
+    reason = single_error(exc)
     if not isinstance(reason, RemoteError):
         _log.error("the handler of %r failed: %r", op.name(), op, exc_info=exc)
     op._operation.refuse(str(reason) or type(reason).__name__)
 
 
-def _single(exc: BaseException) -> BaseException:
+def _escaped(exc: BaseException) -> bool:
+    """Whether it is a cancellation that nothing around the handler asked for: one of a scope that it has left."""
+    rest = exc.split(trio.Cancelled)[1] if isinstance(exc, BaseExceptionGroup) else exc
+    if rest is not None and not isinstance(rest, trio.Cancelled):
+        return False
+    return trio.current_effective_deadline() != float("-inf")
+
+
+def single_error(exc: BaseException) -> BaseException:
     """The error itself, out of the groups that nurseries wrap it in; a RemoteError before others."""
     if not isinstance(exc, BaseExceptionGroup):
         return exc
-    parts = [_single(part) for part in exc.exceptions]
+    parts = [single_error(part) for part in exc.exceptions]
     return next((part for part in parts if isinstance(part, RemoteError)), parts[0])
 
 
@@ -203,6 +212,10 @@ class ChannelScope:
                 result = await go_on(coroutine, result)
         except Exception as exc:
             refuse(op, exc)
+        except BaseException as exc:
+            if not _escaped(exc):
+                raise
+            refuse(op, RemoteError("the handler was cancelled"))
         else:
             if op._operation.alive:
                 answer(op, result)

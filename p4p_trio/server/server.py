@@ -91,6 +91,7 @@ class Server:
         self.sources = Sources()
         self.stopping = False
         self.running: set[ServerOperation] = set()
+        self.making = 0  # channels that providers are being asked for
         self.sessions: dict[Session, None] = {}
         self.flusher = Flusher()
         self.refusals = Refusals()
@@ -185,6 +186,7 @@ class Server:
         try:
             async with service_nursery() as nursery:
                 self._nursery = nursery
+                nursery.start_soon(self._watch_the_end)
                 for provider, order in self._providers:
                     await self._start(provider, order)
                 self._ports = await Ports.open(network, self._config)
@@ -240,13 +242,18 @@ class Server:
                 self._quiet = trio.Event()
                 await self._quiet.wait()
         for op in list(self.running):
-            op.supersede("server is stopping", CancelReason.SERVER_STOP)
+            op.drop("server is stopping", CancelReason.SERVER_STOP)
         with trio.move_on_after(LAST_REPLIES):
             async with trio.open_nursery() as nursery:
                 for session in self.sessions:
                     nursery.start_soon(session.emptied)
         for session in list(self.sessions):
             session.end(CancelReason.SERVER_STOP)
+        await self._handlers_end()
+        self._stopped.set()
+
+    async def _handlers_end(self) -> None:
+        """Wait until all handlers have ended, and name those that do not."""
         while self.running or self.sessions:
             with trio.move_on_after(NAG):
                 self._quiet = trio.Event()
@@ -254,7 +261,25 @@ class Server:
                 continue
             for op in self.running:
                 _log.warning("stopping waits for the handler of %r: %r does not end", op.name(), op)
-        self._stopped.set()
+
+    async def _watch_the_end(self) -> None:
+        """When everything is cancelled at once, tell the handlers why, and name those that do not end."""
+
+        def tell(_: object) -> trio.lowlevel.Abort:
+            # trio asks this of all that wait while `cancel()` still runs: before any handler sees its Cancelled.
+            self.stopping = True
+            for session in self.sessions:
+                session.reason = CancelReason.SERVER_STOP
+            for op in self.running:
+                if op.cancelled_because is None:
+                    op.cancelled_because = CancelReason.SERVER_STOP
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        try:
+            await trio.lowlevel.wait_task_rescheduled(tell)
+        finally:
+            with trio.CancelScope(shield=True):  # it waits for nothing that the nursery would not wait for
+                await self._handlers_end()
 
     def handler_ended(self) -> None:
         """A handler has ended."""

@@ -15,7 +15,7 @@ from p4p_trio.protocol.request import Operation
 from p4p_trio.protocol.server_connection import ServerConnection
 from p4p_trio.protocol.tables import CancelReason, ConnectionState
 from p4p_trio.server.operation import ServerOperation
-from p4p_trio.server.running import ChannelScope, run_inline
+from p4p_trio.server.running import ChannelScope, run_inline, single_error
 from p4p_trio.wire import Command, Order
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ _log = logging.getLogger("p4p_trio.server.session")
 
 BUDGET: Final = 64
 """Messages handled before other tasks get a turn."""
+TURN: Final = 0.001
+"""Seconds in plain-function handlers after which others get a turn, too."""
+RATE: Final = 1_000
+"""Bytes per second at which a message may take longer than `Limits.message_timeout`."""
 CHUNK: Final = 256 * 1024
 """Bytes the writer hands over at a time, so that progress can be seen."""
 LINGER: Final = 1.0
@@ -41,6 +45,9 @@ class Session:
     Its nursery holds the reader, a writer only while the socket is full, and one nursery per channel that
     has run a handler. When the connection ends, for whatever reason, its socket, ids and counters are
     released first; then its handlers are cancelled and waited for.
+
+    Attributes:
+        reason: what its handlers are told when it ends.
     """
 
     def __init__(self, server: Server, transport: Transport) -> None:
@@ -52,12 +59,16 @@ class Session:
         self.begun = self.heard = self.progress = self.message_begun = trio.current_time()
         self.ended = False
         self._reading = trio.CancelScope()
-        self._reason = CancelReason.DISCONNECT
+        self.reason = CancelReason.DISCONNECT
         self._feeding = False
         self._marked = False
         self._writing = False
         self._resumed = trio.Event()
         self._written = trio.Event()
+        self._waiting = False
+        self._spent = 0.0
+        # What the sweeper saw when it last looked: messages received, bytes received then, bytes sent.
+        self._finished = self._received = self._sent = 0
 
     # ---- the connection's life
 
@@ -88,7 +99,7 @@ class Session:
         if not self.ended:
             self.ended = True
             self.transport.abort()
-            self.connection.lost(self._reason)
+            self.connection.lost(self.reason)
             self.server.session_ended(self)
 
     def end(self, reason: CancelReason, why: str = "") -> None:
@@ -96,7 +107,7 @@ class Session:
         if why:
             self.server.refusals.note(self.connection.peer.address, f"{self.connection.peer}: {why}; closing")
         if not self.ended:
-            self._reason = reason
+            self.reason = reason
             self._reading.cancel()
 
     async def _linger(self) -> None:
@@ -114,9 +125,8 @@ class Session:
             if not data:
                 return
             self.heard = trio.current_time()
-            if not framer.partial:
-                self.message_begun = self.heard
             self._feeding = True
+            self._spent = 0.0
             try:
                 if target is None:
                     more = connection.feed(data, BUDGET)
@@ -130,17 +140,26 @@ class Session:
                 self.flush()
                 if connection.state is ConnectionState.CLOSED:
                     return
-                while connection.paused:
-                    self._resumed = trio.Event()
-                    await self._resumed.wait()
+                if connection.paused:
+                    await self._room()
                 await trio.lowlevel.checkpoint()
                 if not more:
                     break
                 self._feeding = True
+                self._spent = 0.0
                 try:
                     more = connection.feed(b"", BUDGET)
                 finally:
                     self._feeding = False
+
+    async def _room(self) -> None:
+        """Read nothing until the client has read more of its answers."""
+        self._waiting = True
+        while self.connection.paused:
+            self._resumed = trio.Event()
+            await self._resumed.wait()
+        self._waiting = False
+        self.heard = trio.current_time()
 
     # ---- sending
 
@@ -154,8 +173,20 @@ class Session:
         """Send what there is, and go on with what was put off while there was no room. Never waits or raises."""
         self._marked = False
         if self.send() and self.connection.put_off:
+            self._go_on()
+        if not self.connection.paused:
+            self._resumed.set()
+
+    def _go_on(self) -> None:
+        """Do what was put off. Whichever task noticed the room is not to suffer for what a peer sent long ago."""
+        if self._reading.cancel_called:
+            return
+        try:
             self.connection.drained()
             self.dirty()  # the rest in another turn
+        except Exception:
+            _log.exception("%s: a bug in this server; closing the connection", self.connection.peer)
+            self.end(CancelReason.DISCONNECT)
 
     def send(self) -> bool:
         """Give the socket what it takes; the only place that does, but for the writer.
@@ -199,9 +230,8 @@ class Session:
                     if size >= CHUNK:
                         break
                 await self.transport.send_rest(chunk)
-                self.progress = trio.current_time()
                 output.sent(size)
-                self.connection.drained()
+                self._go_on()
                 if not self.connection.paused:
                     self._resumed.set()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -210,18 +240,36 @@ class Session:
         finally:
             self._writing = False
             self._written.set()
+            if self.connection.put_off:
+                self.dirty()
 
     def sweep(self, now: float) -> None:
         """Called once a second: end the connection if one of its deadlines has passed."""
         limits = self.server.limits
+        self._look(now)
         if self.connection.state is ConnectionState.VALIDATING and _late(now, self.begun, limits.login_timeout):
             self.end(CancelReason.DISCONNECT, f"no login within {limits.login_timeout} s")
-        elif _late(now, self.heard, self.server.idle_timeout):
+        elif not self._waiting and _late(now, self.heard, self.server.idle_timeout):
             self.end(CancelReason.DISCONNECT, f"silent for {self.server.idle_timeout:.0f} s")
-        elif self.connection.framer.partial and _late(now, self.message_begun, limits.message_timeout):
+        elif self._dribbles(now) and _late(now, self.message_begun, limits.message_timeout):
             self.end(CancelReason.DISCONNECT, f"a message did not end within {limits.message_timeout} s")
         elif self._writing and _late(now, self.progress, limits.send_timeout):
             self.end(CancelReason.DISCONNECT, f"it took nothing of what we sent for {limits.send_timeout} s")
+
+    def _look(self, now: float) -> None:
+        """Note what has moved since the last look. While we do not read, no message can be late."""
+        transport, framer = self.transport, self.connection.framer
+        if transport.sent != self._sent:
+            self._sent = transport.sent
+            self.progress = now
+        if self._waiting or not framer.partial or framer.finished != self._finished:
+            self._finished = framer.finished
+            self._received = transport.received
+            self.message_begun = now
+
+    def _dribbles(self, now: float) -> bool:
+        """Whether less than `RATE` has come of the unfinished message."""
+        return self.transport.received - self._received < RATE * (now - self.message_begun)
 
     # ---- what the protocol machine asks
 
@@ -231,7 +279,8 @@ class Session:
         return self.server.stopping
 
     def log(self, level: int, text: str) -> None:
-        _log.log(level, "%s: %s", self.connection.peer, text)
+        peer = self.connection.peer
+        self.server.refusals.note(peer.address, f"{peer}: {text}", "remarks about a client", level)
 
     def search(self, buf: Any, start: int, end: int, order: Order) -> None:
         self.server.answer_tcp_search(self.connection, buf, start, end, order)
@@ -244,6 +293,11 @@ class Session:
             self.connection.channel_refused(channel, "the provider failed")
             return
         if found is None:
+            limit = self.server.limits.max_handlers
+            if limit is not None and self.server.making >= limit:
+                self.connection.channel_refused(channel, f"busy: this server is making {limit} channels already")
+                return
+            self.server.making += 1
             self.nursery.start_soon(self._make_channel, channel)
         elif isinstance(found, str):
             self.connection.channel_refused(channel, found)
@@ -262,16 +316,23 @@ class Session:
 
     async def _make_channel(self, channel: Channel) -> None:
         """Ask the providers that may have to wait, in order."""
+        try:
+            await self._ask_providers(channel)
+        finally:
+            self.server.making -= 1
+
+    async def _ask_providers(self, channel: Channel) -> None:
         timeout = self.server.limits.create_timeout
         text = f"no provider has a PV of the name {channel.name!r}"
         with trio.move_on_after(timeout if timeout is not None else float("inf")) as scope:
             try:
                 found = await self.server.sources.find(channel.name, self.connection.peer)
-            except RemoteError as exc:
-                text = str(exc)
-            except Exception:
-                _log.exception("make_channel(%r) failed", channel.name)
-                text = f"the provider of {channel.name!r} failed"
+            except Exception as exc:
+                reason = single_error(exc)
+                text = str(reason)
+                if not isinstance(reason, RemoteError):
+                    _log.exception("make_channel(%r) failed", channel.name)
+                    text = f"the provider of {channel.name!r} failed"
             else:
                 if found is not None:
                     self._found(channel, *found)
@@ -290,7 +351,8 @@ class Session:
         assert hook is not None  # asked before: Owner.handles
         op = operation.context = ServerOperation(operation, pv, self)
         if hook.inline:
-            run_inline(op, hook)
+            self._spent += run_inline(op, hook)
+            self.connection.framer.enough = self._spent > TURN
             operation.context = None
             return
         channel = operation.request.channel

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from p4p_trio.data import Type, Value
+from p4p_trio.data import Type, Value, bits
 from p4p_trio.errors import ConfigError
 from p4p_trio.net import Inlet
 from p4p_trio.nt.common import annotate
@@ -233,8 +233,11 @@ class SharedPV:
         slots = update._slots
         seconds, nanoseconds, mask = stamp_places(update._type._field)
         if mask:
-            if not made_here:
+            if not made_here and slots[0] & mask:
                 slots[0] &= ~mask
+                if type is None:  # open() takes the whole, whatever is marked
+                    for n in bits(mask):
+                        slots[n] = update._type._layout.defaults[n]
             if timestamp is NOW and not slots[0] & mask:
                 stamp_now(slots, seconds, nanoseconds)
         given = None if timestamp is NOW else timestamp

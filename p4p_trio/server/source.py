@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from p4p_trio.server.server import Server
 
 __all__ = ["Source", "Sources", "providers_of"]
+
+_log = logging.getLogger("p4p_trio.server")
 
 
 def providers_of(given: Iterable[Any]) -> list[tuple[Any, int]]:
@@ -92,6 +95,11 @@ class Source:
             if self.pvs is not None:
                 provider._watchers.remove(self)
 
+    @property
+    def lives(self) -> bool:
+        """Whether tasks of its PVs can still be started here."""
+        return self.nursery is not None and not self.server.stopping
+
     def close(self) -> None:
         """Cancel the provider's tasks."""
         self.nursery = None
@@ -147,7 +155,16 @@ class Sources:
 
     def _claims(self, name: str) -> bool:
         for source in self._sources:
-            if name in source.pvs if source.pvs is not None else source.provider.test_channel(name) is True:
+            if source.pvs is not None:
+                if name in source.pvs:
+                    return True
+                continue
+            try:
+                answer = source.provider.test_channel(name)
+            except Exception:
+                _log.exception("test_channel(%r) of %r failed; it does not claim the name", name, source.provider)
+                continue
+            if answer is True:
                 return True
         return False
 
@@ -167,7 +184,7 @@ class Sources:
             made = source.provider.make_channel(name, peer)
             if inspect.isawaitable(made):
                 made = await made
-            if made is None:
+            if made is None or source not in self._sources:  # it may have been removed meanwhile
                 continue
             if not isinstance(made, SharedPV):
                 raise TypeError(f"make_channel of {source.provider!r} must return a SharedPV or None, not {made!r}")
