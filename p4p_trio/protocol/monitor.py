@@ -64,6 +64,7 @@ class Monitor:
         "state",
         "tag",
         "tag_order",
+        "wanted",
         "weight",
         "window",
     )
@@ -83,6 +84,7 @@ class Monitor:
         self.weight = 0
         self.size = 0
         self.fresh = True
+        self.wanted = False
         self.state = MonitorState.WAITING
 
     def pv_opened(self) -> None:
@@ -97,6 +99,8 @@ class Monitor:
 
     def start(self) -> None:
         """START: from now on updates may be sent."""
+        if self.state is MonitorState.WAITING:
+            self.wanted = True  # sent right behind the INIT, which waits for the PV to open
         if self.state is not MonitorState.STOPPED:
             return
         self.state = MonitorState.RUNNING
@@ -109,6 +113,7 @@ class Monitor:
 
     def stop(self) -> None:
         """STOP (and CANCEL): the queue is kept, and goes on squashing."""
+        self.wanted = False
         if self.state is not MonitorState.RUNNING:
             return
         self.state = MonitorState.STOPPED

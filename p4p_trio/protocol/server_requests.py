@@ -337,6 +337,8 @@ def init_monitor(connection: ServerConnection, monitor: Monitor) -> None:
     if note:
         connection.notice(monitor.ioid, 1, note)
     connection.host.dirty()
+    if monitor.wanted:
+        monitor.start()
 
 
 def _queue(monitor: Monitor, most: int | None) -> str:

@@ -143,7 +143,7 @@ REQUEST: Final = {
 
 
 class MonitorState(Enum):
-    """A MONITOR request. STOPPED keeps its queue; a CANCEL is a STOP."""
+    """A MONITOR request. STOPPED keeps its queue; a CANCEL is a STOP; a START while WAITING is obeyed after OPENED."""
 
     WAITING = auto()
     STOPPED = auto()
@@ -162,6 +162,8 @@ class MonitorEvent(Enum):
 MONITOR: Final = {
     (MonitorState.WAITING, MonitorEvent.OPENED): MonitorState.STOPPED,
     (MonitorState.WAITING, MonitorEvent.INIT_FAILED): MonitorState.DEAD,
+    (MonitorState.WAITING, MonitorEvent.START): MonitorState.WAITING,
+    (MonitorState.WAITING, MonitorEvent.STOP): MonitorState.WAITING,
     (MonitorState.WAITING, MonitorEvent.DESTROY): MonitorState.DEAD,
     (MonitorState.STOPPED, MonitorEvent.START): MonitorState.RUNNING,
     (MonitorState.STOPPED, MonitorEvent.STOP): MonitorState.STOPPED,

@@ -230,6 +230,17 @@ def test_server_monitor(state: MonitorState, event: MonitorEvent, after: Monitor
     assert serving.fake.running == (after is MonitorState.RUNNING)
 
 
+@pytest.mark.parametrize("stop", [False, True])
+def test_a_start_right_behind_the_init_is_obeyed_when_the_pv_opens(stop: bool) -> None:
+    serving = Serving(Command.MONITOR, "", opened=False)
+    serving.say(START)
+    if stop:
+        serving.say(STOP)
+    serving.open()
+    assert serving.request.state is (MonitorState.STOPPED if stop else MonitorState.RUNNING)
+    assert serving.fake.running == (not stop)
+
+
 @pytest.mark.parametrize("state", [MonitorState.STOPPED, MonitorState.RUNNING])
 def test_cancel_of_a_monitor_is_a_stop(state: MonitorState) -> None:
     serving = Serving(Command.MONITOR, "", opened=True)
