@@ -213,9 +213,7 @@ def _open_search(network: Network, expanded: Sequence[Endpoint], port: int) -> S
     except OSError as exc:
         hosts = " ".join(str(endpoint) for endpoint in expanded)
         if exc.errno == errno.EADDRINUSE:
-            advice = "a program holds it without sharing it; stop that program or set EPICS_PVAS_BROADCAST_PORT"
+            why = "another program holds it without sharing it; stop that program or set EPICS_PVAS_BROADCAST_PORT"
         else:
-            advice = "check EPICS_PVAS_INTF_ADDR_LIST and EPICS_PVAS_BROADCAST_PORT"
-        raise ConfigError(
-            f"cannot listen for searches on UDP port {port} of {hosts}: {exc.strerror}; {advice}"
-        ) from exc
+            why = f"{exc.strerror}; check EPICS_PVAS_INTF_ADDR_LIST and EPICS_PVAS_BROADCAST_PORT"
+        raise ConfigError(f"cannot listen for searches on UDP port {port} of {hosts}: {why}") from exc
