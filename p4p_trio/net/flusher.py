@@ -44,12 +44,15 @@ class Flusher:
         while True:
             if not self._marked:
                 await self._park()
-            marked, self._marked = self._marked, []
-            for n, connection in enumerate(marked, 1):
-                connection.flush()
-                if n % TURN == 0:
-                    await trio.lowlevel.checkpoint()
+            await self._flush_marked()  # a call of its own, or its variables would keep the last connection alive
             await trio.lowlevel.checkpoint()
+
+    async def _flush_marked(self) -> None:
+        marked, self._marked = self._marked, []
+        for n, connection in enumerate(marked, 1):
+            connection.flush()
+            if n % TURN == 0:
+                await trio.lowlevel.checkpoint()
 
     async def _park(self) -> None:
         def wake_for_cancel(_: object) -> trio.lowlevel.Abort:

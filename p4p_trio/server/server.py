@@ -226,9 +226,12 @@ class Server:
         """Once a second, look at the deadlines of all connections."""
         while True:
             await trio.sleep(1)
-            now = trio.current_time()
-            for session in list(self.sessions):
-                session.sweep(now)
+            self._sweep_once(trio.current_time())
+
+    def _sweep_once(self, now: float) -> None:
+        # Not part of the loop above, whose variables would keep the last connection alive.
+        for session in list(self.sessions):
+            session.sweep(now)
 
     # ---- stopping it
 

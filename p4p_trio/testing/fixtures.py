@@ -1,9 +1,9 @@
 """Fixtures for pytest with pytest-trio. In your conftest.py: `pytest_plugins = ["p4p_trio.testing.fixtures"]`.
 
-    async def test_silence(virtual_time, network):
-        async with memory_server([{"demo:pv": pv}], network) as server:
-            client = await network.connect("127.0.0.1", int(server.conf()["EPICS_PVA_SERVER_PORT"]))
-            await trio.sleep(60)             # takes no time
+async def test_silence(virtual_time, network):
+    async with memory_server([{"demo:pv": pv}], network) as server:
+        client = await network.connect("127.0.0.1", int(server.conf()["EPICS_PVA_SERVER_PORT"]))
+        await trio.sleep(60)             # takes no time
 """
 
 from __future__ import annotations

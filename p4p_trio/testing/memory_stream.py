@@ -38,7 +38,7 @@ class MemoryConnection:
         send_now_limit: int | None,
         latency: float,
     ) -> None:
-        self.capacity = capacity
+        self._capacity = capacity
         self.chunk = chunk
         self.send_now_limit = send_now_limit
         self.latency = latency
@@ -47,6 +47,16 @@ class MemoryConnection:
         up, down = _Pipe(self), _Pipe(self)
         self.client = MemoryTransport(self, incoming=down, outgoing=up, local=client, peer=server)
         self.server = MemoryTransport(self, incoming=up, outgoing=down, local=server, peer=client)
+
+    @property
+    def capacity(self) -> int | None:
+        """See the class; a change counts at once."""
+        return self._capacity
+
+    @capacity.setter
+    def capacity(self, capacity: int | None) -> None:
+        self._capacity = capacity
+        self._wake()
 
     @property
     def alive(self) -> bool:

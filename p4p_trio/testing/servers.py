@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from p4p_trio.net import Network
 from p4p_trio.server import Server
 from p4p_trio.testing.memory import MemoryNetwork
 
@@ -21,11 +20,11 @@ def isolated_server(providers: Iterable[Any], **kwargs: Any) -> Server:
     return Server(providers, isolate=True, **kwargs)
 
 
-def memory_server(providers: Iterable[Any], network: Network | None = None, **kwargs: Any) -> Server:
-    """A server in memory: give the same *network* to the clients.
+def memory_server(providers: Iterable[Any], network: MemoryNetwork, **kwargs: Any) -> Server:
+    """A server in memory; its clients use the same *network*.
 
     Args:
         providers: as for `Server`, and so are the further keyword arguments.
-        network: default: a new `MemoryNetwork`, which is `server.network`.
+        network: where it is.
     """
-    return Server(providers, isolate=True, network=network if network is not None else MemoryNetwork(), **kwargs)
+    return Server(providers, isolate=True, network=network, **kwargs)

@@ -28,6 +28,7 @@ class Slow:
 
     Attributes:
         started: what was put or called for, in the order in which the handlers started.
+        ops: the operations themselves.
         ended: the same with the reason of the cancellation, in the order in which `finally` ran.
         clean_up: seconds that clean-up takes, shielded.
     """
@@ -43,6 +44,11 @@ class Slow:
         """Let all that wait return."""
         self._go.set()
         self._go = trio.Event()
+
+    def forget(self) -> None:
+        """Remember nothing."""
+        for memory in (self.started, self.ended, self.ops):
+            memory.clear()
 
     async def put(self, pv: SharedPV, op: ServerOperation) -> None:
         await self._run(op, float(op.value()))
