@@ -114,7 +114,7 @@ async def session(puts, steps, burst):
                 await trio.sleep(0.3)
             if not burst:
                 await settle()
-        await trio.sleep(60)
+        await trio.sleep(35)  # less than the silence that a server takes for death
         for client, left, gone in zip(clients, living, taken_back, strict=True):
             answers = Counter()
             for message in await client.quiet():
