@@ -3,6 +3,7 @@
 transport       one connection's bytes, in and out
 network         where transports and datagram sockets come from
 udp, search_sockets, interfaces     datagrams, and which sockets hear every search
+sender          what was written goes to a transport, and waits only while that is full
 flusher         sends, once per turn of the loop, what others wrote
 first_step      a coroutine, run up to where it first waits
 inlet           the one door for other threads
@@ -24,6 +25,7 @@ from p4p_trio.net.interfaces import (
 from p4p_trio.net.network import Listener, Network, SystemNetwork, resolve_endpoints
 from p4p_trio.net.nursery import service_nursery
 from p4p_trio.net.search_sockets import SearchSockets, open_search_sockets
+from p4p_trio.net.sender import Sender
 from p4p_trio.net.transport import SocketTransport, StreamTransport, Transport
 from p4p_trio.net.udp import UDPSocket
 
@@ -35,6 +37,7 @@ __all__ = [
     "Listener",
     "Network",
     "SearchSockets",
+    "Sender",
     "SocketTransport",
     "StreamTransport",
     "SystemNetwork",

@@ -30,8 +30,14 @@ async def service_nursery() -> AsyncIterator[trio.Nursery]:
             except BaseException as exc:
                 failure = exc
             nursery.cancel_scope.cancel()
+    except trio.Cancelled:
+        if isinstance(failure, Exception):  # it came first; whoever cancels us meanwhile will do so again
+            raise failure from None
+        raise
     except BaseExceptionGroup as crash:
         if isinstance(failure, Exception):
+            if crash.split(trio.Cancelled)[1] is None:
+                raise failure from None
             raise crash from failure
         raise
     if failure is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from p4p_trio.errors import ProtocolError, RemoteError
-from p4p_trio.net import Transport
+from p4p_trio.net import Sender, Transport
 from p4p_trio.protocol.channel import Channel
 from p4p_trio.protocol.peer import Peer
 from p4p_trio.protocol.request import Operation
@@ -33,8 +33,6 @@ TURN: Final = 0.001
 """Seconds in plain-function handlers after which others get a turn, too."""
 RATE: Final = 1_000
 """Bytes per second at which a message may take longer than `Limits.message_timeout`."""
-CHUNK: Final = 256 * 1024
-"""Bytes the writer hands over at a time, so that progress can be seen."""
 LINGER: Final = 1.0
 """Seconds given to a last answer (a refused login, a stopping server) before the socket closes."""
 
@@ -56,19 +54,18 @@ class Session:
         address, port = transport.peer[:2]
         self.connection = ServerConnection(self, Peer(address, port), server.limits)
         self.nursery: trio.Nursery
-        self.begun = self.heard = self.progress = self.message_begun = trio.current_time()
+        self.begun = self.heard = self.message_begun = trio.current_time()
         self.ended = False
         self._reading = trio.CancelScope()
         self.reason = CancelReason.DISCONNECT
         self._feeding = False
         self._marked = False
-        self._writing = False
+        self._sender: Sender | None = None
         self._resumed = trio.Event()
-        self._written = trio.Event()
         self._waiting = False
         self._spent = 0.0
-        # What the sweeper saw when it last looked: messages received, bytes received then, bytes sent.
-        self._finished = self._received = self._sent = 0
+        # What the sweeper saw when it last looked: messages received, and bytes received then.
+        self._finished = self._received = 0
 
     # ---- the connection's life
 
@@ -76,6 +73,8 @@ class Session:
         """Serve this client until it goes. Never raises for what a peer or a handler did."""
         try:
             async with trio.open_nursery() as self.nursery:
+                output = self.connection.output
+                self._sender = Sender(self.transport, output, self.nursery, self._reading.cancel, self._took)
                 try:
                     with self._reading:
                         self.connection.start()
@@ -165,7 +164,7 @@ class Session:
 
     def dirty(self) -> None:
         """There is output: the reader sends it at the end of its batch, else the flusher does."""
-        if not self._feeding and not self._marked and not self._writing:
+        if not self._feeding and not self._marked and self._sender is not None and not self._sender.writing:
             self._marked = True
             self.server.flusher.mark(self)
 
@@ -179,7 +178,7 @@ class Session:
 
     def _go_on(self) -> None:
         """Do what was put off. Whichever task noticed the room is not to suffer for what a peer sent long ago."""
-        if self._reading.cancel_called:
+        if self._reading.cancel_called or self.ended:
             return
         try:
             self.connection.drained()
@@ -189,59 +188,21 @@ class Session:
             self.end(CancelReason.DISCONNECT)
 
     def send(self) -> bool:
-        """Give the socket what it takes; the only place that does, but for the writer.
+        """Give the socket what it takes; whether nothing is left."""
+        return not self.ended and self._sender is not None and self._sender.send()
 
-        Returns:
-            Whether nothing is left.
-        """
-        output = self.connection.output
-        if self._writing or self.ended:
-            return False
-        size = output.size
-        if not size:
-            return True
-        taken = self.transport.send_now(output.waiting())
-        output.sent(taken)
-        if self.transport.error is not None:
-            self._reading.cancel()
-        elif taken < size:
-            self._writing = True
-            self._written = trio.Event()
-            self.progress = trio.current_time()
-            self.nursery.start_soon(self._write)
-        return taken == size
+    def _took(self) -> None:
+        """The writer has made room."""
+        if self.connection.put_off:
+            self._go_on()
+        if not self.connection.paused:
+            self._resumed.set()
 
     async def emptied(self) -> None:
         """Wait until everything is sent, or cannot be."""
         self.flush()
-        while self._writing:
-            await self._written.wait()
-
-    async def _write(self) -> None:
-        """Send the rest, waiting for the socket; lives only while it is full."""
-        output = self.connection.output
-        try:
-            while output.size:
-                chunk = []
-                size = 0
-                for piece in output.waiting():
-                    chunk.append(piece[: CHUNK - size])
-                    size += len(chunk[-1])
-                    if size >= CHUNK:
-                        break
-                await self.transport.send_rest(chunk)
-                output.sent(size)
-                self._go_on()
-                if not self.connection.paused:
-                    self._resumed.set()
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            _log.debug("%s: %s", self.connection.peer, exc)
-            self._reading.cancel()
-        finally:
-            self._writing = False
-            self._written.set()
-            if self.connection.put_off:
-                self.dirty()
+        if self._sender is not None:
+            await self._sender.emptied()
 
     def sweep(self, now: float) -> None:
         """Called once a second: end the connection if one of its deadlines has passed."""
@@ -253,18 +214,15 @@ class Session:
             self.end(CancelReason.DISCONNECT, f"silent for {self.server.idle_timeout:.0f} s")
         elif self._dribbles(now) and _late(now, self.message_begun, limits.message_timeout):
             self.end(CancelReason.DISCONNECT, f"a message did not end within {limits.message_timeout} s")
-        elif self._writing and _late(now, self.progress, limits.send_timeout):
+        elif self._sender is not None and self._sender.stuck(now, limits.send_timeout):
             self.end(CancelReason.DISCONNECT, f"it took nothing of what we sent for {limits.send_timeout} s")
 
     def _look(self, now: float) -> None:
         """Note what has moved since the last look. While we do not read, no message can be late."""
-        transport, framer = self.transport, self.connection.framer
-        if transport.sent != self._sent:
-            self._sent = transport.sent
-            self.progress = now
+        framer = self.connection.framer
         if self._waiting or not framer.partial or framer.finished != self._finished:
             self._finished = framer.finished
-            self._received = transport.received
+            self._received = self.transport.received
             self.message_begun = now
 
     def _dribbles(self, now: float) -> bool:

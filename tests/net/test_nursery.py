@@ -71,3 +71,22 @@ async def test_break_and_continue():
                 continue
             break
     assert turns == [0, 1]
+
+
+async def test_the_bodys_error_survives_a_cancellation_during_the_clean_up():
+    async def clean_up_slowly(outer):
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                outer.cancel()
+                await trio.lowlevel.checkpoint()
+
+    async def fail(outer):
+        async with service_nursery() as nursery:
+            nursery.start_soon(clean_up_slowly, outer)
+            await trio.testing.wait_all_tasks_blocked()
+            raise ValueError("mine")
+
+    with trio.CancelScope() as outer, pytest.raises(ValueError, match="mine"):
+        await fail(outer)
