@@ -10,15 +10,20 @@ The rooms, from the ground up; each imports only what is above it in this list:
     protocol    when what may be said; the PV core
     net         how bytes travel
     server      Server, providers, SharedPV
+    client      Context: get, put, rpc, monitor
     testing     isolated servers, a network in memory
+    cli         the command line tools; also `python -m p4p_trio`
 
 A whole server:
 
     trio.run(Server.forever, [{"demo:pv": SharedPV(nt=nt.NTScalar("d"), initial=0.0)}])
 """
 
-from p4p_trio import nt, testing
-from p4p_trio.config import Limits, ServerConfig
+from typing import TYPE_CHECKING, Any
+
+from p4p_trio import nt
+from p4p_trio.client import Context, Subscription, TooSlowError
+from p4p_trio.config import ClientConfig, Limits, ServerConfig
 from p4p_trio.data import Type, Value
 from p4p_trio.errors import Disconnected, ProtocolError, PVAError, RemoteError
 from p4p_trio.protocol.peer import Peer
@@ -35,8 +40,13 @@ from p4p_trio.server import (
     remove_provider,
 )
 
+if TYPE_CHECKING:
+    from p4p_trio import testing
+
 __all__ = [
     "CancelReason",
+    "ClientConfig",
+    "Context",
     "Disconnected",
     "DynamicProvider",
     "Handler",
@@ -51,6 +61,8 @@ __all__ = [
     "ServerOperation",
     "SharedPV",
     "StaticProvider",
+    "Subscription",
+    "TooSlowError",
     "Type",
     "Value",
     "install_provider",
@@ -58,3 +70,12 @@ __all__ = [
     "remove_provider",
     "testing",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`testing` is imported when it is first used: with it comes all of pytest, for which no program should wait."""
+    if name == "testing":
+        from importlib import import_module
+
+        return import_module("p4p_trio.testing")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

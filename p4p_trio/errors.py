@@ -27,7 +27,22 @@ class RemoteError(PVAError):
     """The other side refused: raised by clients, and raised by handlers to refuse.
 
     The text travels verbatim to the client whose operation it ends.
+
+    Attributes:
+        reason: the text as the other side gave it.
+        operation: what was refused, e.g. "put to 'demo:pv'"; "" where we refuse.
     """
+
+    def __init__(self, *args: object, operation: str = "") -> None:
+        super().__init__(*args)
+        self.operation = operation
+
+    @property
+    def reason(self) -> str:
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.reason}" if self.operation else self.reason
 
 
 class Disconnected(PVAError):
