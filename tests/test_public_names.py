@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import p4p_trio
 
 NAMES = {
@@ -43,6 +45,19 @@ def test_the_public_names() -> None:
     assert {*dir(p4p_trio), "testing"} >= NAMES
 
 
-def test_programs_do_not_wait_for_pytest() -> None:
-    code = "import sys, p4p_trio; sys.exit('pytest' in sys.modules or '_pytest' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import p4p_trio", ["trio", "numpy", "pytest"]),
+        ("from p4p_trio import Server, Context", ["pytest", "_pytest"]),
+        ("import p4p_trio.cli", ["trio", "numpy"]),
+    ],
+)
+def test_nobody_waits_for_what_is_not_used(code: str, heavy: list[str]) -> None:
+    check = f"import sys\n{code}\nsys.exit(' '.join(name for name in {heavy!r} if name in sys.modules) or 0)"
+    subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def test_an_unknown_name() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        p4p_trio.nonsense  # noqa: B018  # asking is the test
