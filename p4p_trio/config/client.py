@@ -28,7 +28,7 @@ _log = logging.getLogger("p4p_trio.config")
 
 _VARIABLES: tuple[Variable, ...] = (
     ("broadcast_port", parse_port, ("EPICS_PVA_BROADCAST_PORT",)),
-    ("server_port", parse_port, ("EPICS_PVA_SERVER_PORT",)),
+    ("server_port", parse_port, ("EPICS_PVA_SERVER_PORT", "EPICS_PVAS_SERVER_PORT")),
     ("addresses", parse_list, ("EPICS_PVA_ADDR_LIST",)),
     ("auto_addresses", parse_switch, ("EPICS_PVA_AUTO_ADDR_LIST",)),
     ("name_servers", parse_list, ("EPICS_PVA_NAME_SERVERS",)),
@@ -100,7 +100,7 @@ def _without_zero(fields: dict[str, Any]) -> dict[str, Any]:
     """Without ports that are 0: to a server they mean a free one, to a client nothing (pvxs ignores them, too)."""
     for field in ("broadcast_port", "server_port"):
         if fields.get(field) == 0:
-            name = f"EPICS_PVA_{field.upper()}"
-            _log.warning("%s=0 is ignored: a client needs the number; a running server's conf() has it", name)
+            names = " or ".join(next(names for known, _, names in _VARIABLES if known == field))
+            _log.warning("port 0 is ignored (%s): a client needs the number; a running server's conf() has it", names)
             del fields[field]
     return fields
