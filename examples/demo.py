@@ -8,6 +8,7 @@ on loopback only.
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
 
 import numpy as np
 import trio
@@ -95,10 +96,9 @@ async def wave() -> None:
         await trio.sleep(1)
 
 
-async def stop_on_signal(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            scope.cancel()  # an outer cancellation: no grace for running handlers
+async def stop_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()  # from outside of the server: no grace for running handlers
 
 
 def exports(conf: dict[str, str]) -> str:
@@ -116,9 +116,9 @@ async def main() -> None:
     provider.add("demo:slow", slow)
     provider.add("demo:adder", adder)
     conf = {key: value for key, value in QUIET.items() if key not in os.environ}
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(stop_on_signal, nursery.cancel_scope)
-        async with Server([provider], conf=conf) as server:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, trio.CancelScope() as scope:
+        async with Server([provider], conf=conf) as server, trio.open_nursery() as nursery:
+            nursery.start_soon(stop_on_signal, signals, scope)
             nursery.start_soon(count)
             nursery.start_soon(wave)
             print(PVS)

@@ -42,7 +42,8 @@ class Limits:
         max_cached_types: type ids that one peer may define.
         max_cached_nodes: descriptions that these may hold together.
         login_timeout: from accept to the end of the validation.
-        idle_timeout: silence after which a peer is taken for dead (EPICS_PVA_CONN_TMO x 4/3 overrides it).
+        idle_timeout: silence after which a client is taken for dead. EPICS_PVA_CONN_TMO, times 4/3, overrides it
+            where it is set to something else than its default of 30, but not a None.
         message_timeout: from the first byte of a message to its last, at less than 1 kB/s.
         send_timeout: without progress while a peer's socket is full.
         create_timeout: for a provider's make_channel.

@@ -95,7 +95,7 @@ def expand_interfaces(listed: Iterable[Endpoint], interfaces: Iterable[Interface
 
 
 def stream_addresses(expanded: Iterable[Endpoint], port: int) -> list[tuple[str, int]]:
-    """Where to listen for TCP: (host, port) for each entry that is not a group.
+    """Where to listen for TCP: (host, port) for each entry that is not a group, once each.
 
     Any-addresses are merged into one, since listening on one of them covers IPv4 and IPv6.
 
@@ -109,7 +109,7 @@ def stream_addresses(expanded: Iterable[Endpoint], port: int) -> list[tuple[str,
             wildcard = wildcard or endpoint.address(port)
         elif not endpoint.is_multicast:
             found.append(endpoint.address(port))
-    return found if wildcard is None else [wildcard]
+    return list(dict.fromkeys(found)) if wildcard is None else [wildcard]
 
 
 def served_addresses(expanded: Iterable[Endpoint]) -> list[str] | None:

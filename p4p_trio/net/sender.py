@@ -7,6 +7,7 @@ there is a task, the writer, that waits for the transport to take the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Final
 
 import trio
@@ -36,7 +37,18 @@ class Sender:
         progress: when it last took something, while the writer waits.
     """
 
-    __slots__ = ("_failed", "_nursery", "_sent", "_took", "_written", "output", "progress", "transport", "writing")
+    __slots__ = (
+        "_context",
+        "_failed",
+        "_nursery",
+        "_sent",
+        "_took",
+        "_written",
+        "output",
+        "progress",
+        "transport",
+        "writing",
+    )
 
     def __init__(
         self,
@@ -52,6 +64,7 @@ class Sender:
         self.progress = trio.current_time()
         self._sent = 0
         self._nursery = nursery
+        self._context = copy_context()  # the writer's; not that of whoever finds the transport full
         self._failed = failed
         self._took = took
         self._written: trio.Event | None = None
@@ -76,7 +89,7 @@ class Sender:
             self.writing = True
             self._written = trio.Event()
             self.progress = trio.current_time()
-            self._nursery.start_soon(self._write)
+            self._context.run(self._nursery.start_soon, self._write)
         return taken == size
 
     async def emptied(self) -> None:

@@ -40,6 +40,7 @@ class ClientRequest:
         type: what GET reads and PUT writes, as the server described it; None before that, and for RPC and PROCESS.
         reply_type: what PUT_GET reads; the same as `type` for the others.
         strays: replies that may still come for cancelled EXECs.
+        covered: GET: the leaves that the latest reply brought; left to whoever executes it again.
         context: whatever the caller attaches.
     """
 
@@ -48,6 +49,7 @@ class ClientRequest:
         "command",
         "connection",
         "context",
+        "covered",
         "ioid",
         "last",
         "reply_type",
@@ -70,6 +72,7 @@ class ClientRequest:
         self.type: Type | None = None
         self.reply_type: Type | None = None
         self.strays = 0
+        self.covered = 0
         self.context: Any = None
 
     @property

@@ -255,7 +255,8 @@ class SearchResponder:
             address = ip_address(host)
         except ValueError:
             return _BAD
-        special = address.is_multicast or address.is_unspecified or address.is_reserved
+        reserved = address.version == 4 and address.is_reserved  # in IPv6 that would be ::1, too
+        special = address.is_multicast or address.is_unspecified or reserved
         if special or host in self._broadcasts or host.startswith("0.") or host == "127.255.255.255":
             return _BAD
         return _LOCAL if address.is_loopback or host in self._local else 0

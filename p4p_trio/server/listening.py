@@ -6,6 +6,7 @@ import errno
 import logging
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -42,6 +43,8 @@ DELAYED: Final = 64
 """Answers to discovery pings that may wait for their random delay; beyond that they go at once."""
 LEARN: Final = 60.0
 """Seconds after which the interfaces of the host are looked at again."""
+ATTEMPTS: Final = 10
+"""How often a free port is looked for that all addresses can have."""
 
 
 @attrs.define
@@ -115,8 +118,12 @@ class Ports:
         return responder
 
     def learn(self, responder: SearchResponder) -> None:
-        """Tell the responder which addresses this host has."""
-        here = self.network.interfaces()
+        """Tell the responder which addresses this host has; what it knew stays where the system does not tell."""
+        try:
+            here = self.network.interfaces()
+        except OSError as exc:  # such as out of descriptors, which any client can bring about
+            _log.warning("cannot look at the interfaces of this host: %s", exc)
+            return
         responder.learn(local_addresses(here), broadcast_addresses(here))
 
     # ---- tasks; each ends when its socket is closed
@@ -180,26 +187,52 @@ class Ports:
 
 
 def _listen(network: Network, addresses: Sequence[tuple[str, int]]) -> list[Listener]:
-    """Listen on all addresses. Where the first gets a free port, the others of its port get the same one."""
-    listeners: list[Listener] = []
+    """Listen on all addresses.
+
+    Those that should have the port of the first one get the same free port if it is taken on any of them, because
+    searches are answered with one port. An entry with a port of its own is replaced alone.
+    """
     common = addresses[0][1]
-    free: int | None = None
+    try:
+        return _listen_all(network, addresses, common)
+    except _Taken as exc:
+        taken = str(exc)
+    for _ in range(ATTEMPTS):
+        with suppress(_Taken):  # what is free on the first address need not be free on the others
+            listeners = _listen_all(network, addresses, 0)
+            if common:
+                bound = listeners[0].address[1]
+                _log_server.warning("TCP port %d of %s is taken; using port %d", common, taken, bound)
+            return listeners
+    raise ConfigError(f"no TCP port is free on all of {', '.join(host for host, _ in addresses)}")
+
+
+class _Taken(Exception):
+    """The port that several addresses should have is taken on the one named."""
+
+
+def _listen_all(network: Network, addresses: Sequence[tuple[str, int]], port: int) -> list[Listener]:
+    """Listen once; *port* is for all that have the port of the first one, 0 for a free one."""
+    common = addresses[0][1]
+    listeners: list[Listener] = []
     try:
         for host, asked in addresses:
-            port = free if free is not None and asked == common else asked
+            shared = asked == common
             try:
-                listeners.append(network.listen(host, port))
+                listeners.append(network.listen(host, port if shared else asked))
             except OSError as exc:
-                if exc.errno != errno.EADDRINUSE or not port:
+                if exc.errno != errno.EADDRINUSE:
                     raise ConfigError(
-                        f"EPICS_PVAS_INTF_ADDR_LIST: cannot listen for TCP on {host} port {port}: {exc.strerror}; "
+                        f"EPICS_PVAS_INTF_ADDR_LIST: cannot listen for TCP on {host} port {asked}: {exc.strerror}; "
                         "give an address that this host has"
                     ) from exc
+                if shared:
+                    raise _Taken(host) from exc
                 listeners.append(network.listen(host, 0))
                 bound = listeners[-1].address[1]
-                _log_server.warning("TCP port %d of %s is taken; using port %d", port, host, bound)
-            if asked == common and free is None:
-                free = listeners[-1].address[1]
+                _log_server.warning("TCP port %d of %s is taken; using port %d", asked, host, bound)
+            if shared:
+                port = listeners[-1].address[1]
     except BaseException:
         for listener in listeners:
             listener.close()

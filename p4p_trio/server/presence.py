@@ -8,9 +8,12 @@ still have clients. A new instance starts only when the old one's clean-up has e
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
+
+from p4p_trio.server.running import parted
 
 if TYPE_CHECKING:
     from p4p_trio.server.hooks import While
@@ -56,22 +59,30 @@ class Presence:
             assert home.nursery is not None
             self._running = True
             self._scope = trio.CancelScope()
-            home.nursery.start_soon(self._run, home, name=f"{self._function.__qualname__} of {home.provider!r}")
+            name = f"{self._function.__qualname__} of {home.provider!r}"
+            home.context.run(partial(home.nursery.start_soon, self._run, name=name))
 
-    async def _run(self, home: Source) -> None:
-        self._wanted = False
+    async def _run(self) -> None:
         assert self._scope is not None
         moves = False
         try:
             with self._scope:
-                if self._clients:  # else they left before this task was scheduled
+                if not self._scope.cancel_called:  # else they left before this task was scheduled, all or for a moment
+                    self._wanted = False
                     await self._function(self._pv)
-        except Exception:
+        except BaseException as exc:
+            cancelled, failure = parted(exc)
+            moves = cancelled is not None  # its server stops, or its provider was removed; another may have clients
+            if not isinstance(failure, Exception):
+                raise
             # It waits for the next first client; a crash of one PV's task must not end its provider.
-            _log.exception("%s of a PV failed; it starts again with the next first client", self._function.__qualname__)
-        except BaseException:
-            moves = True  # its server stops, or its provider was removed: another server may have clients
-            raise
+            _log.error(
+                "%s of a PV failed; it starts again with the next first client",
+                self._function.__qualname__,
+                exc_info=failure,
+            )
+            if cancelled is not None:
+                raise cancelled from None
         finally:
             self._running = False
             self._scope = None

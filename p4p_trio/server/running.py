@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from p4p_trio.server.hooks import Hook
     from p4p_trio.server.session import Session
 
-__all__ = ["ChannelScope", "run_inline", "single_error"]
+__all__ = ["ChannelScope", "parted", "run_inline", "single_error"]
 
 _log = logging.getLogger("p4p_trio.server")
 SLOW: Final = 0.050
@@ -110,12 +110,11 @@ def refuse(op: ServerOperation, exc: BaseException) -> None:
     op._operation.refuse(str(reason) or type(reason).__name__)
 
 
-def _escaped(exc: BaseException) -> bool:
-    """Whether it is a cancellation that nothing around the handler asked for: one of a scope that it has left."""
-    rest = exc.split(trio.Cancelled)[1] if isinstance(exc, BaseExceptionGroup) else exc
-    if rest is not None and not isinstance(rest, trio.Cancelled):
-        return False
-    return trio.current_effective_deadline() != float("-inf")
+def parted(exc: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """The cancellations in it and the rest: a nursery whose clean-up fails while it is cancelled raises both."""
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(trio.Cancelled)
+    return (exc, None) if isinstance(exc, trio.Cancelled) else (None, exc)
 
 
 def single_error(exc: BaseException) -> BaseException:
@@ -146,7 +145,7 @@ class ChannelScope:
         self._pending: deque[tuple[ServerOperation, Hook]] = deque()
         self._scope = trio.CancelScope()
         self._coming = True  # a task that will take the pending operations has been started
-        session.nursery.start_soon(self._main)
+        session.start_soon(self._main)
 
     def start(self, op: ServerOperation, hook: Hook) -> None:
         """Run a handler."""
@@ -171,7 +170,7 @@ class ChannelScope:
     def _take_over(self) -> None:
         assert self._nursery is not None
         self._coming = True
-        self._nursery.start_soon(self._run)
+        self._session.context.run(self._nursery.start_soon, self._run)
 
     async def _run(self) -> None:
         self._coming = False
@@ -190,7 +189,7 @@ class ChannelScope:
                     # nobody cancelled the operation, so the handler's own cancellation escaped: never silence
                     refuse(op, RemoteError("the handler was cancelled"))
         if self._pending and not self._coming:
-            clean.run(self._take_over)
+            self._take_over()
 
     async def _run_one(self, op: ServerOperation, hook: Hook, scope: trio.CancelScope, clean: Context) -> bool:
         """Run one operation; whether this task may run another one after it."""
@@ -208,13 +207,19 @@ class ChannelScope:
                 waited = True
                 op._scope = scope
                 if self._pending and not self._coming:
-                    clean.run(self._take_over)
+                    self._take_over()
                 result = await go_on(coroutine, result)
         except Exception as exc:
             refuse(op, exc)
         except BaseException as exc:
-            if not _escaped(exc):
+            cancelled, rest = parted(exc)
+            if isinstance(rest, Exception):
+                refuse(op, rest)  # its clean-up failed, which is this operation's affair and nobody else's
+            elif rest is not None:
                 raise
+            if trio.current_effective_deadline() == float("-inf") and cancelled is not None:
+                raise cancelled from None
+            # Else nothing around the handler asked for it: it comes from a scope that the handler has left.
             refuse(op, RemoteError("the handler was cancelled"))
         else:
             if op._operation.alive:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import trio
 
 from p4p_trio.config import Limits, ServerConfig
+from p4p_trio.config.variables import DEFAULT_TIMEOUT
 from p4p_trio.errors import ConfigError
 from p4p_trio.net import Flusher, Inlet, Network, SystemNetwork, Transport, service_nursery
 from p4p_trio.protocol.beacon import Beacons
@@ -28,7 +29,7 @@ from p4p_trio.server.operation import ServerOperation
 from p4p_trio.server.refusals import Refusals
 from p4p_trio.server.session import Session
 from p4p_trio.server.shared_pv import SharedPV
-from p4p_trio.server.source import Source, Sources, providers_of
+from p4p_trio.server.source import Listed, Source, Sources, providers_of
 from p4p_trio.wire import Order
 
 __all__ = ["Server"]
@@ -95,7 +96,7 @@ class Server:
         self.sessions: dict[Session, None] = {}
         self.flusher = Flusher()
         self.refusals = Refusals()
-        self._providers = [(builtin_provider(self.sources.names), -1), *providers_of(providers)]
+        self._providers = [*providers_of([(builtin_provider(self.sources.names), -1)]), *providers_of(providers)]
         self._network = network
         self._unvalidated: dict[Session, None] = {}
         self._addresses: Counter[str] = Counter()
@@ -154,15 +155,14 @@ class Server:
 
             async def watch() -> None:
                 async for _ in signals:
-                    if server._stop_asked.is_set():
+                    if server._stop_asked.is_set() or server._ports is None:  # a provider is still starting
                         scope.cancel()
                     server._grace = grace
                     server._stop_asked.set()
 
-            async with trio.open_nursery() as nursery:
+            async with service_nursery() as nursery:
                 nursery.start_soon(watch)
                 await server.serve()
-                nursery.cancel_scope.cancel()
 
     async def stop(self, grace: float = GRACE) -> None:
         """Stop serving, and wait for the end of it. May be repeated.
@@ -187,8 +187,8 @@ class Server:
             async with service_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._watch_the_end)
-                for provider, order in self._providers:
-                    await self._start(provider, order)
+                for listed in self._providers:
+                    await self._start(listed)
                 self._ports = await Ports.open(network, self._config)
                 try:
                     self._open(nursery, self._ports)
@@ -216,9 +216,9 @@ class Server:
         for listener in ports.listeners:
             nursery.start_soon(ports.accept, listener, self)
 
-    async def _start(self, provider: Any, order: int) -> None:
+    async def _start(self, listed: Listed) -> None:
         assert self._nursery is not None
-        source = Source(self, provider, order)
+        source = Source(self, listed)
         await self._nursery.start(source.run)
         self.sources.add(source)
 
@@ -358,20 +358,21 @@ class Server:
         """
         if self._nursery is None:
             raise RuntimeError("the server is not running; give the provider to its constructor")
-        ((made, its_order),) = providers_of([provider if order is None else (provider, order)])
-        if any(source.provider is made for source in self.sources):
-            raise ConfigError(f"this server has {made!r} already")
-        await self._start(made, its_order)
+        (listed,) = providers_of([provider if order is None else (provider, order)])
+        if any(source.serves(listed.provider) or source.serves(listed.given) for source in self.sources):
+            raise ConfigError(f"this server has {listed.given!r} already")
+        await self._start(listed)
         self.names_changed()
 
     async def remove_provider(self, provider: Any) -> None:
         """Stop serving a provider: its channels close, its tasks are cancelled.
 
+        Args:
+            provider: what was given to the constructor or to `add_provider`, without the order.
+
         Raises:
             ConfigError: this server does not have it.
         """
-        if isinstance(provider, str):
-            ((provider, _),) = providers_of([provider])
         source = self.sources.remove(provider)
         for session in self.sessions:
             for channel in list(session.connection.channels.values()):
@@ -419,7 +420,9 @@ class Server:
     @property
     def idle_timeout(self) -> float | None:
         """Seconds of silence after which a client is taken for dead."""
-        return None if self.limits.idle_timeout is None else self._config.idle_timeout
+        if self.limits.idle_timeout is None or self._config.conn_timeout == DEFAULT_TIMEOUT:
+            return self.limits.idle_timeout
+        return self._config.idle_timeout
 
     def report(self) -> dict[str, Any]:
         """What is going on: numbers of clients, channels, requests and running handlers, and what was refused."""

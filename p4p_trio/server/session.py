@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -15,7 +17,7 @@ from p4p_trio.protocol.request import Operation
 from p4p_trio.protocol.server_connection import ServerConnection
 from p4p_trio.protocol.tables import CancelReason, ConnectionState
 from p4p_trio.server.operation import ServerOperation
-from p4p_trio.server.running import ChannelScope, run_inline, single_error
+from p4p_trio.server.running import ChannelScope, parted, run_inline, single_error
 from p4p_trio.wire import Command, Order
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Session:
 
     Attributes:
         reason: what its handlers are told when it ends.
+        context: the context variables that its tasks begin with, whoever starts them: what one client's
+            handler has set is not for another's.
     """
 
     def __init__(self, server: Server, transport: Transport) -> None:
@@ -54,6 +58,7 @@ class Session:
         address, port = transport.peer[:2]
         self.connection = ServerConnection(self, Peer(address, port), server.limits)
         self.nursery: trio.Nursery
+        self.context: Context
         self.begun = self.heard = self.message_begun = trio.current_time()
         self.ended = False
         self._reading = trio.CancelScope()
@@ -71,6 +76,7 @@ class Session:
 
     async def run(self) -> None:
         """Serve this client until it goes. Never raises for what a peer or a handler did."""
+        self.context = copy_context()
         try:
             async with trio.open_nursery() as self.nursery:
                 output = self.connection.output
@@ -100,6 +106,10 @@ class Session:
             self.transport.abort()
             self.connection.lost(self.reason)
             self.server.session_ended(self)
+
+    def start_soon(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Start a task that lives no longer than the connection."""
+        self.context.run(self.nursery.start_soon, function, *args)
 
     def end(self, reason: CancelReason, why: str = "") -> None:
         """Close the connection from our side."""
@@ -256,7 +266,7 @@ class Session:
                 self.connection.channel_refused(channel, f"busy: this server is making {limit} channels already")
                 return
             self.server.making += 1
-            self.nursery.start_soon(self._make_channel, channel)
+            self.start_soon(self._make_channel, channel)
         elif isinstance(found, str):
             self.connection.channel_refused(channel, found)
         else:
@@ -282,21 +292,25 @@ class Session:
     async def _ask_providers(self, channel: Channel) -> None:
         timeout = self.server.limits.create_timeout
         text = f"no provider has a PV of the name {channel.name!r}"
-        with trio.move_on_after(timeout if timeout is not None else float("inf")) as scope:
-            try:
+        try:
+            with trio.move_on_after(timeout if timeout is not None else float("inf")) as scope:
                 found = await self.server.sources.find(channel.name, self.connection.peer)
-            except Exception as exc:
-                reason = single_error(exc)
-                text = str(reason)
-                if not isinstance(reason, RemoteError):
-                    _log.exception("make_channel(%r) failed", channel.name)
-                    text = f"the provider of {channel.name!r} failed"
-            else:
                 if found is not None:
                     self._found(channel, *found)
                     return
-        if scope.cancelled_caught:
-            text = f"the provider did not make {channel.name!r} within {timeout} s"
+            if scope.cancelled_caught:
+                text = f"the provider did not make {channel.name!r} within {timeout} s"
+        except BaseException as exc:
+            cancelled, failure = parted(exc)
+            if not isinstance(failure, Exception):
+                raise
+            reason = single_error(failure)
+            text = str(reason)
+            if not isinstance(reason, RemoteError):
+                _log.error("make_channel(%r) failed", channel.name, exc_info=failure)
+                text = f"the provider of {channel.name!r} failed"
+            if cancelled is not None:
+                raise cancelled from None
         self.connection.channel_refused(channel, text)
 
     def channel_ended(self, channel: Channel, reason: CancelReason) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import trio
 
@@ -18,28 +19,37 @@ from p4p_trio.server.shared_pv import SharedPV
 if TYPE_CHECKING:
     from p4p_trio.server.server import Server
 
-__all__ = ["Source", "Sources", "providers_of"]
+__all__ = ["Listed", "Source", "Sources", "providers_of"]
 
 _log = logging.getLogger("p4p_trio.server")
 
 
-def providers_of(given: Iterable[Any]) -> list[tuple[Any, int]]:
-    """The `providers=` of a server as (provider, order) pairs.
+class Listed(NamedTuple):
+    """One entry of `providers=`: the provider, its order, and what was given for it, a name or a dict perhaps."""
+
+    provider: Any
+    order: int
+    given: Any
+
+
+def providers_of(given: Iterable[Any]) -> list[Listed]:
+    """The `providers=` of a server.
 
     Raises:
         ConfigError: an entry is none of those that a server takes.
     """
-    if isinstance(given, str | bytes | dict):
+    if isinstance(given, str | bytes | dict | SharedPV | Provider) or not isinstance(given, Iterable):
         raise ConfigError(f"providers must be a list; write [{given!r}]")
     return [_provider_of(entry) for entry in given]
 
 
-def _provider_of(entry: Any) -> tuple[Any, int]:
+def _provider_of(entry: Any) -> Listed:
     order = None
     if isinstance(entry, tuple):
         if len(entry) != 2 or not isinstance(entry[1], int):
             raise ConfigError(f"a provider with an order is a tuple (provider, int), not {entry!r}")
         entry, order = entry
+    given = entry
     if isinstance(entry, str):
         entry = installed_provider(entry)
     if isinstance(entry, StaticProvider):
@@ -51,13 +61,15 @@ def _provider_of(entry: Any) -> tuple[Any, int]:
         for name, pv in entry.items():
             provider.add(name, pv)
     elif isinstance(entry, Provider):
+        if inspect.iscoroutinefunction(entry.test_channel):
+            raise ConfigError(f"test_channel of {entry!r} must be a plain function: it is asked for every search")
         provider = entry
     else:
         raise ConfigError(
             f"{entry!r} is no provider: give a StaticProvider, a DynamicProvider, a dict of PVs, the name of an "
             "installed provider, or an object with test_channel and make_channel"
         )
-    return provider, order if order is not None else getattr(provider, "order", 0)
+    return Listed(provider, order if order is not None else getattr(provider, "order", 0), given)
 
 
 class Source:
@@ -65,12 +77,15 @@ class Source:
 
     Attributes:
         nursery: where the provider's own tasks run; None before it is opened and after it ends.
+        context: the context variables that these tasks begin with.
     """
 
-    def __init__(self, server: Server, provider: Any, order: int) -> None:
+    def __init__(self, server: Server, listed: Listed) -> None:
         self.server = server
-        self.provider = provider
-        self.order = order
+        self.provider = provider = listed.provider
+        self.order = listed.order
+        self._given = listed.given
+        self.context: Context
         self.pvs: dict[str, SharedPV] | None = provider._pvs if isinstance(provider, StaticProvider) else None
         self.nursery: trio.Nursery | None = None
         self._scope = trio.CancelScope()
@@ -78,6 +93,7 @@ class Source:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """The provider's nursery; `started` once its `run` has started."""
         provider = self.provider
+        self.context = copy_context()
         if self.pvs is not None:
             for name, pv in self.pvs.items():
                 self.server.adopt(pv, name)
@@ -94,6 +110,14 @@ class Source:
             self.nursery = None
             if self.pvs is not None:
                 provider._watchers.remove(self)
+
+    def serves(self, provider: Any) -> bool:
+        """Whether this is the provider that the user means: the object itself, or the name or dict given for it."""
+        return (
+            provider is self.provider
+            or provider is self._given
+            or (isinstance(provider, str) and provider == self._given)
+        )
 
     @property
     def lives(self) -> bool:
@@ -139,7 +163,7 @@ class Sources:
     def remove(self, provider: Any) -> Source:
         """Take out the source of *provider*; ConfigError if this server does not have it."""
         for source in self._sources:
-            if source.provider is provider:
+            if source.serves(provider):
                 self._sources.remove(source)
                 self._all_static = all(each.pvs is not None for each in self._sources)
                 return source
@@ -164,7 +188,7 @@ class Sources:
             except Exception:
                 _log.exception("test_channel(%r) of %r failed; it does not claim the name", name, source.provider)
                 continue
-            if answer is True:
+            if answer:  # NotYet is false
                 return True
         return False
 

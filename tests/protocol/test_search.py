@@ -291,11 +291,12 @@ class TestForwarding:
     def test_without_the_group_unicasts_are_answered(self):
         assert ask(responder(forwarding=False), search(flags=0x80), to=HERE) == reply(response())
 
-    def test_ipv6_unicasts_are_answered(self):
+    @pytest.mark.parametrize(("there", "here"), [("fd00::9", "fd00::1"), ("::1", "::1")])
+    def test_ipv6_unicasts_are_answered(self, there, here):
         who = responder()
         who.learn(["::1", "fd00::1"], {})
-        got = ask(who, search(), source=("fd00::9", 5), to="fd00::1")
-        assert got == [Outgoing(response(), ("fd00::9", 41000), source="fd00::1")]
+        got = ask(who, search(), source=(there, 5), to=here)
+        assert got == [Outgoing(response(), (there, 41000), source=here)]
 
     def test_ipv6_scope_of_the_sender_is_kept(self):
         got = ask(responder(), search(address="fe80::9"), source=("fe80::9%2", 5), to="ff02::42:1")

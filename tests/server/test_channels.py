@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+
 import pytest
 import trio
 
 from p4p_trio import RemoteError, SharedPV, Type, Value
 from p4p_trio.errors import ConfigError
+from p4p_trio.net import SystemNetwork
 from p4p_trio.server import Server
+from p4p_trio.server.listening import LEARN
 from p4p_trio.wire import BIG, LITTLE, NO_ID, Buffers, Command, Reader, StatusKind, messages, split_datagram
 from p4p_trio.wire.commands import SEARCH_MUST_REPLY, SEARCH_UNICAST
 from tests.server.handlers import scalar, settle
 from tests.server.test_providers import search
-from tests.server.wire_client import LIMITS
+from tests.server.wire_client import LIMITS, WireClient
 
 
 class TestCreating:
@@ -184,3 +189,45 @@ async def test_an_address_that_is_not_here(virtual_time, network):
             pass
     assert network._listeners == []
     taken.close()
+
+
+async def test_out_of_descriptors_while_it_looks_for_new_interfaces(
+    virtual_time, serve, connect, network, log, monkeypatch
+):
+    """It is the clients who use them up: no reason for the server to end."""
+
+    def exhausted():
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with serve({"pv": scalar()}) as server:
+        await trio.sleep(LEARN + 1)
+        monkeypatch.setattr(network, "interfaces", exhausted)
+        udp = network.open_udp("127.0.0.1", 0)
+        udp.send(b"\xca\x02\x80\x03" + bytes(4), ("127.0.0.1", int(server.conf()["EPICS_PVAS_BROADCAST_PORT"])))
+        await settle()
+        assert (await (await connect(server)).get("pv")).value == 0.0
+    assert log() == ["cannot look at the interfaces of this host: [Errno 24] Too many open files"]
+
+
+async def test_search_and_get_over_ipv6():
+    network = SystemNetwork()
+    try:
+        udp = network.open_udp("::1", 0)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    conf = {"EPICS_PVAS_INTF_ADDR_LIST": "::1", "EPICS_PVAS_AUTO_BEACON_ADDR_LIST": "NO"}
+    free = {"EPICS_PVAS_SERVER_PORT": "0", "EPICS_PVAS_BROADCAST_PORT": "0"}
+    with contextlib.closing(udp):
+        async with Server([{"pv": scalar(2.5)}], conf=conf | free, useenv=False) as server:
+            out = Buffers()
+            messages.write_search(out, BIG, 7, SEARCH_UNICAST, bytes(16), udp.address[1], ["tcp"], [(1, "pv")])
+            port = int(server.conf()["EPICS_PVAS_BROADCAST_PORT"])
+            assert udp.send(b"".join(out.freeze()), ("::1", port))
+            with trio.fail_after(5):
+                (found,) = await udp.receive()
+            ((_, _, start, end, order),) = split_datagram(found.data)
+            response = messages.read_search_response(Reader(found.data, start, end, order, LIMITS))
+            assert response.cids == (1,)
+            client = await WireClient.connect(network, response.port, host=found.source[0])
+            assert (await client.get("pv")).value == 2.5
+            client.close()

@@ -123,6 +123,31 @@ async def test_it_has_a_deadline(virtual_time, serve, connect, provider, maker):
         assert maker.ended == ["dyn:a"]
 
 
+async def test_clean_up_that_fails_is_only_this_channels(virtual_time, serve, connect, caplog):
+    class Bad(Maker):
+        async def make_channel(self, name, peer):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    raise ValueError("no clean-up")
+
+    async with serve(
+        DynamicProvider("bad", Bad()), {"other": scalar(3.0)}, limits=Limits(create_timeout=3.0)
+    ) as server:
+        client, leaves = await connect(server), await connect(server)
+        messages.write_create_channel(leaves.out, leaves.order, [(1, "dyn:a")])
+        await leaves.flush()
+        await settle()
+        leaves.close()
+        with pytest.raises(RemoteError, match="the provider of 'dyn:a' failed"):
+            await client.channel("dyn:a")
+        assert server.report()["connections"] == 1
+        assert server.making == 0
+    assert [record.getMessage() for record in caplog.records] == ["make_channel('dyn:a') failed"] * 2
+
+
 async def test_it_is_cancelled_when_its_client_disconnects(virtual_time, serve, connect, provider, maker):
     maker.takes = 100.0
     async with serve(provider) as server:

@@ -134,3 +134,22 @@ async def test_context_variables_end_with_the_operation(virtual_time, serve, con
             await client.put("pv", float(n))
             await client.put("plain", float(n))
     assert seen == ["clean"] * 10
+
+
+async def test_context_variables_do_not_reach_the_next_client(virtual_time, serve, connect):
+    """A put that waits for another client's is started by that one's end, but does not inherit from it."""
+    user = ContextVar("user", default="nobody")
+    seen = []
+
+    async def put(pv, op):
+        seen.append(user.get())
+        user.set(op.account())
+        await trio.sleep(1)
+
+    pv = scalar(puts="serial")
+    pv.put(put)
+    async with serve({"pv": pv}) as server:
+        for name in ("alice", "bob", "bob"):
+            await (await connect(server, account=name)).start_put("pv", 1.0)
+        await trio.sleep(4)
+    assert seen == ["nobody"] * 3

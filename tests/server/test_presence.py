@@ -6,6 +6,8 @@ import pytest
 import trio
 
 from p4p_trio import DynamicProvider, StaticProvider
+from p4p_trio.wire import Command, messages
+from p4p_trio.wire.commands import START, STOP
 from tests.server.handlers import scalar, settle
 
 
@@ -124,6 +126,43 @@ async def test_gone_before_it_began(virtual_time, serve, connect, pv, watch):
         await settle()
         assert watch.log in ([], ["+connected", "-connected"])
         assert sid
+
+
+async def test_gone_for_a_moment_before_it_began(virtual_time, serve, connect, pv, watch):
+    async with serve({"pv": pv}) as server:
+        client = await connect(server)
+        monitor = await client.init(Command.MONITOR, "pv")
+        for sub in (START, STOP, START):  # in one turn of the loop
+            messages.write_simple(client.out, client.order, Command.MONITOR, monitor.sid, monitor.ioid, sub)
+        await client.flush()
+        await settle()
+        assert watch.log == ["+connected", "+monitored"]
+
+
+async def test_clean_up_that_fails_with_the_stop(virtual_time, serve, connect, caplog):
+    """Out of a nursery it comes as a group with a Cancelled; still it is logged, and does not end the server badly."""
+    pv = scalar()
+
+    async def clean_up_badly():
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("no clean-up")
+
+    @pv.while_connected
+    async def nurse(pv):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(clean_up_badly)
+
+    async with serve({"pv": pv}) as server:
+        client = await connect(server)
+        await client.channel("pv")
+        await client.destroy_channel("pv")
+        await settle()
+        await client.channel("pv")
+        await settle()
+    assert len(caplog.records) == 2
 
 
 async def test_an_exception_is_logged_and_waits_for_the_next_first_client(

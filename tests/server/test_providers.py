@@ -43,6 +43,13 @@ class Maker:
         return self.pvs.get(name)
 
 
+class AsyncTest(Maker):
+    """One that cannot be asked."""
+
+    async def test_channel(self, name: str) -> bool:
+        return True
+
+
 class TestOrder:
     async def test_lower_orders_first_and_equal_ones_as_given(self, virtual_time, serve, connect):
         async with serve(({"a": scalar(1.0)}, 5), {"a": scalar(2.0), "b": scalar(2.5)}, {"a": scalar(3.0)}) as server:
@@ -92,6 +99,11 @@ class TestWhatAServerTakes:
             ([object()], "is no provider: give a StaticProvider"),
             ([({}, "first")], "a tuple"),
             ({"a": scalar()}, "providers must be a list"),
+            (scalar(), "providers must be a list"),
+            (StaticProvider(), "providers must be a list"),
+            (Maker(), "providers must be a list"),
+            (None, "providers must be a list"),
+            ([AsyncTest()], "must be a plain function"),
             ("name", "providers must be a list"),
             ([{"two words": scalar()}], "remove the blanks"),
             ([{"": scalar()}], "must not be empty"),
@@ -285,6 +297,22 @@ class TestWhileRunning:
             await server.add_provider(provider)
         with pytest.raises(RuntimeError, match="not running"):
             await server.add_provider(StaticProvider())
+
+    async def test_what_was_given_names_it(self, virtual_time, serve, connect):
+        """A dict or a name stands for the provider that was made of it."""
+        pvs, others = {"a": scalar(1.0)}, {"b": scalar(2.0)}
+        install_provider("test others", others)
+        async with serve(pvs, "test others") as server:
+            remove_provider("test others")
+            client = await connect(server)
+            with pytest.raises(ConfigError, match="already"):
+                await server.add_provider(pvs)
+            await server.remove_provider(pvs)
+            assert await search(client, "a", "b") == ["b"]
+            await server.remove_provider("test others")
+            assert await search(client, "a", "b") == []
+            await server.add_provider(pvs)
+            assert await search(client, "a", "b") == ["a"]
 
     async def test_a_name_twice(self):
         provider = StaticProvider()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from p4p_trio import CancelReason, RemoteError, SharedPV, StaticProvider, Value
+from p4p_trio import CancelReason, Limits, RemoteError, Server, SharedPV, StaticProvider, Value
 from p4p_trio.wire import Command, StatusKind
 from tests.server.handlers import Slow, scalar, settle
 
@@ -89,6 +89,19 @@ async def test_silence_counts_as_lost(virtual_time, serve, connect, network, log
         assert handler.ended == [(1.0, CancelReason.DISCONNECT)]
         assert server.report()["connections"] == 0
         assert [text.partition(": ")[2] for text in log()] == ["silent for 40 s; closing"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "conf", "silent"),
+    [
+        (Limits(idle_timeout=5), {}, 5),
+        (Limits(idle_timeout=5), {"EPICS_PVA_CONN_TMO": "9"}, 12),
+        (Limits(), {"EPICS_PVA_CONN_TMO": "60"}, 80),
+        (Limits(idle_timeout=None), {"EPICS_PVA_CONN_TMO": "9"}, None),
+    ],
+)
+def test_how_long_silence_may_last(limits, conf, silent):
+    assert Server([], limits=limits, conf=conf, useenv=False).idle_timeout == silent
 
 
 async def test_echo_keeps_a_connection(virtual_time, serve, connect):
@@ -258,6 +271,39 @@ class TestRaising:
             with pytest.raises(RemoteError, match=r"^refused inside$"):
                 await client.put("pv", 1.0)
         assert caplog.records == []
+
+    @pytest.mark.parametrize("nursery", [False, True])
+    async def test_clean_up_that_fails_is_only_this_operations(self, virtual_time, serve, connect, caplog, nursery):
+        pv = scalar()
+
+        async def clean_up_badly():
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise ValueError("no clean-up")
+
+        @pv.put
+        async def put(pv, op):
+            if not nursery:
+                await clean_up_badly()
+            async with trio.open_nursery() as inside:  # raises the ValueError together with a Cancelled
+                inside.start_soon(trio.sleep_forever)
+                inside.start_soon(clean_up_badly)
+
+        async with serve({"pv": pv}) as server:
+            client = await connect(server)
+            ended, goes_on = [await client.start_put("pv", value) for value in (1.0, 2.0)]
+            await settle()
+            await client.cancel(ended)
+            assert await client.quiet() == []
+            assert (await client.get("pv")).value == 0.0
+            assert server.report()["handlers"] == 1
+            await client.destroy_channel("pv")
+            await client.expect(Command.DESTROY_CHANNEL)
+            await settle()
+            assert server.report() | {"channels": 0, "handlers": 0, "connections": 1} == server.report()
+            assert goes_on.ioid != ended.ioid
+        assert [record.getMessage()[:21] for record in caplog.records] == ["the handler of 'pv' f"] * 2
 
     async def test_its_own_scope_cancelled(self, virtual_time, serve, connect):
         pv = scalar()

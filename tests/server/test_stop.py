@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+
 import pytest
 import trio
 
 from p4p_trio import CancelReason, RemoteError, Server
+from p4p_trio.errors import ConfigError
 from p4p_trio.wire import Command, messages
 from tests.server.handlers import Slow, scalar, settle
 
@@ -198,5 +202,40 @@ async def test_a_port_in_use_and_then_a_second_server(virtual_time, serve, netwo
         Server([], conf=conf, useenv=False, network=network) as other,
     ):
         assert one.conf()["EPICS_PVAS_SERVER_PORT"] == "5075"
-        assert other.conf()["EPICS_PVAS_SERVER_PORT"] not in ("5075", "0")
+        port = other.conf()["EPICS_PVAS_SERVER_PORT"]
+        assert port not in ("5075", "0")
+    (line,) = log()
+    assert line == f"TCP port 5075 of 127.0.0.1 is taken; using port {port}"
+
+
+async def test_all_interfaces_get_the_same_port(virtual_time, network, log):
+    """Also where it is taken on one of them: the answer to a search names only one."""
+    conf = {"EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1 127.0.0.2 127.0.0.2:5075", "EPICS_PVAS_SERVER_PORT": "5075"}
+    with contextlib.closing(network.listen("127.0.0.2", 5075)):
+        async with Server([], conf=conf, useenv=False, network=network) as server:
+            hosts, ports = zip(*(listener.address for listener in network._listeners), strict=True)
+            assert hosts == ("127.0.0.2", "127.0.0.1", "127.0.0.2")
+            assert {*ports[1:]} == {int(server.conf()["EPICS_PVAS_SERVER_PORT"])}
     assert len(log()) == 1
+
+
+async def test_forever_raises_bare():
+    conf = {"EPICS_PVAS_INTF_ADDR_LIST": "192.0.2.1"}
+    with pytest.raises(ConfigError, match=r"cannot listen for TCP on 192\.0\.2\.1"):
+        await Server.forever([], conf=conf, useenv=False)
+
+
+async def test_a_signal_while_a_provider_starts():
+    class Slow:
+        def test_channel(self, name):
+            return False
+
+        def make_channel(self, name, peer):
+            return None
+
+        async def run(self, *, task_status):
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
+
+    with trio.fail_after(5):
+        await Server.forever([Slow()], isolate=True)
