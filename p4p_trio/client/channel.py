@@ -26,6 +26,7 @@ Key = tuple[Command, Any]
 """What an INITed request can be used for again: the command, and what the pvRequest says."""
 
 _ACTIVE = ClientChannelState.ACTIVE
+_GET = Command.GET
 
 
 class User(Protocol):
@@ -236,7 +237,7 @@ class Channel:
         request.context = None
         if request.state is not ClientRequestState.IDLE:
             return
-        if key in self._idle:
+        if key in self._idle or (key[0] is _GET and self.session is not None and not self.session.repeats):
             request.destroy()
         else:
             self._idle[key] = request, now + KEEP

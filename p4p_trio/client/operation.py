@@ -242,6 +242,19 @@ class Get(Operation):
         assert self.channel.wire is not None
         return self.channel.wire.get(self.pv_request.value)
 
+    def _answered(self, request: ClientRequest, value: Any) -> None:
+        covered: int = value._slots[0]
+        if request.covered & ~covered:
+            # pvDatabase servers (pvapy's) send only what has changed since this request's last reply, and that
+            # was somebody else's. A new request brings all.
+            if self.channel.session is not None:
+                self.channel.session.repeats = False
+            request.destroy()
+            self.begin()
+            return
+        request.covered = covered
+        self._finish(request, value)
+
 
 class Info(Operation):
     """Asks for the type."""

@@ -329,7 +329,7 @@ class Searching:
             session = self._name_servers[address] = self.runtime.session(address)
             session.fixed = True
             await session.closed.wait()
-            if not complained:
+            if not complained and not self.runtime.closed:
                 complained = True
                 _log.warning("name server: %s; trying again every %g s", session.trouble, RETRY)
             await trio.sleep(RETRY * random.uniform(0.9, 1.1))

@@ -54,6 +54,7 @@ class Session:
         seeking: a server that was lost is tried again; if it cannot be reached that says nothing new.
         trouble: why it ended, "" while it lives.
         broken: it ended because the server broke the protocol.
+        repeats: the server sends everything again when a GET is executed again.
         idle: sweeps that found it without channels.
     """
 
@@ -64,6 +65,7 @@ class Session:
         self.fixed = False
         self.seeking = False
         self.broken = False
+        self.repeats = True
         self.trouble = ""
         self.idle = 0
         self.ended = False

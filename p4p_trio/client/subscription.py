@@ -56,6 +56,7 @@ class Subscription:
         self._notice: Disconnected | None = None
         self._over: Exception | None = None
         self._woken: trio.Event | None = None
+        self._asking = False  # the caller's task is in __anext__: what comes is taken in its next turn
         self._taken = 0
 
     async def __aenter__(self) -> Subscription:
@@ -95,19 +96,23 @@ class Subscription:
         """
         if self._channel is None:
             raise RuntimeError("enter the subscription first: async with context.monitor(...) as updates")
-        if self._ready():
-            self._taken += 1
-            if self._taken % TURN:
-                await trio.lowlevel.checkpoint_if_cancelled()
-            else:
-                await trio.lowlevel.checkpoint()
-        while not self._ready():
-            self._woken = trio.Event()
-            try:
-                await self._woken.wait()
-            except trio.Cancelled:
-                explain(iter((self._phase,)))
-                raise
+        self._asking = True
+        try:
+            if self._ready():
+                self._taken += 1
+                if self._taken % TURN:
+                    await trio.lowlevel.checkpoint_if_cancelled()
+                else:
+                    await trio.lowlevel.checkpoint()
+            while not self._ready():
+                self._woken = trio.Event()
+                try:
+                    await self._woken.wait()
+                except trio.Cancelled:
+                    explain(iter((self._phase,)))
+                    raise
+        finally:
+            self._asking = False
         if self._before is not None and len(self._before):
             return self._pop(self._before)
         if self._notice is not None:
@@ -185,6 +190,10 @@ class Subscription:
     def updated(self) -> None:
         """An update has come."""
         self._wake()
+        monitor = self._monitor
+        if self._asking and monitor is not None and len(monitor) >= monitor.limit:
+            # Servers send in bursts. The caller is quick enough, so it gets its turn before anything is merged.
+            monitor.connection.framer.enough = True
 
     def finished(self, status: Status) -> None:
         """The server has ended the subscription; what waits can still be taken."""

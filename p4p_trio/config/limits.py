@@ -6,6 +6,8 @@ from typing import Any
 
 import attrs
 
+from p4p_trio.errors import ConfigError
+
 __all__ = ["Limits"]
 
 KIB = 1024
@@ -13,8 +15,8 @@ MIB = 1024 * KIB
 
 
 def _above_zero(_: Limits, field: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ValueError(f"Limits.{field.name} must be above zero, or None to switch it off; got {value!r}")
+    if value is not None and (not isinstance(value, int | float) or not value > 0):
+        raise ConfigError(f"Limits.{field.name} must be above zero, or None to switch it off; got {value!r}")
 
 
 @attrs.frozen(kw_only=True)

@@ -87,6 +87,8 @@ class Server:
         else:
             base = ServerConfig.from_env(os.environ) if useenv else ServerConfig()
             self._config = ServerConfig.from_dict(conf or {}, base)
+        if limits is not None and not isinstance(limits, Limits):
+            raise ConfigError(f"limits must be a Limits(...), not {limits!r}")
         self.limits = limits if limits is not None else Limits()
         self.guid = os.urandom(12)
         self.sources = Sources()
@@ -108,6 +110,8 @@ class Server:
         self._quiet: trio.Event | None = None
         self._stopped = trio.Event()
         self._stop_asked = trio.Event()
+        self._starting = trio.CancelScope()
+        self._coming: list[Source] = []
         self._grace = GRACE
         self._context: AbstractAsyncContextManager[Server] | None = None
 
@@ -167,6 +171,8 @@ class Server:
     async def stop(self, grace: float = GRACE) -> None:
         """Stop serving, and wait for the end of it. May be repeated.
 
+        If a provider is still starting, who enters the server gets a RuntimeError that says so.
+
         Args:
             grace: seconds that running handlers have.
 
@@ -174,6 +180,8 @@ class Server:
         """
         self._grace = grace
         self._stop_asked.set()
+        if self._ports is None:
+            self._starting.cancel()
         if self._nursery is not None:
             await self._stopped.wait()
         else:
@@ -187,9 +195,12 @@ class Server:
             async with service_nursery() as nursery:
                 self._nursery = nursery
                 nursery.start_soon(self._watch_the_end)
-                for listed in self._providers:
-                    await self._start(listed)
-                self._ports = await Ports.open(network, self._config)
+                with self._starting:
+                    for listed in self._providers:
+                        await self._start(listed)
+                    self._ports = await Ports.open(network, self._config)
+                if self._ports is None:
+                    raise RuntimeError("the server was stopped while it was starting")
                 try:
                     self._open(nursery, self._ports)
                     nursery.start_soon(self._stop_when_asked)
@@ -219,7 +230,11 @@ class Server:
     async def _start(self, listed: Listed) -> None:
         assert self._nursery is not None
         source = Source(self, listed)
-        await self._nursery.start(source.run)
+        self._coming.append(source)
+        try:
+            await self._nursery.start(source.run)
+        finally:
+            self._coming.remove(source)
         self.sources.add(source)
 
     async def _sweep(self) -> None:
@@ -359,7 +374,8 @@ class Server:
         if self._nursery is None:
             raise RuntimeError("the server is not running; give the provider to its constructor")
         (listed,) = providers_of([provider if order is None else (provider, order)])
-        if any(source.serves(listed.provider) or source.serves(listed.given) for source in self.sources):
+        known = [*self.sources, *self._coming]
+        if any(source.serves(listed.provider) or source.serves(listed.given) for source in known):
             raise ConfigError(f"this server has {listed.given!r} already")
         await self._start(listed)
         self.names_changed()

@@ -114,7 +114,7 @@ class SharedPV:
             value: what `nt` wraps, or a Value, of which only the fields marked as changed are taken.
             timestamp: seconds since 1970, a datetime or (seconds, nanoseconds). By default the present time, but a
                 Value made here whose stamp is marked keeps it (one from a client's put does not). None: leave it.
-            severity: alarm severity, 0 to 4.
+            severity: 0 none, 1 minor, 2 major, 3 invalid.
             message: alarm message.
 
         Raises:

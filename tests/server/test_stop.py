@@ -8,8 +8,9 @@ import signal
 import pytest
 import trio
 
-from p4p_trio import CancelReason, RemoteError, Server
+from p4p_trio import CancelReason, Limits, RemoteError, Server
 from p4p_trio.errors import ConfigError
+from p4p_trio.testing import MemoryNetwork, memory_server
 from p4p_trio.wire import Command, messages
 from tests.server.handlers import Slow, scalar, settle
 
@@ -239,3 +240,48 @@ async def test_a_signal_while_a_provider_starts():
 
     with trio.fail_after(5):
         await Server.forever([Slow()], isolate=True)
+
+
+class NeverStarts:
+    """A provider whose run() does not get as far as started()."""
+
+    def test_channel(self, name: str) -> bool:
+        return False
+
+    def make_channel(self, name: str, peer: object) -> None:
+        return None
+
+    async def run(self, *, task_status: object) -> None:
+        await trio.sleep_forever()
+
+
+async def test_stop_while_a_provider_is_starting(virtual_time) -> None:
+    server = Server([NeverStarts()], network=MemoryNetwork(), useenv=False)
+
+    async def enter() -> None:
+        with pytest.raises(RuntimeError, match="stopped while it was starting"):
+            await server.serve()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(enter)
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(1):
+            await server.stop()
+
+
+async def test_a_provider_that_is_starting_cannot_be_added_again(virtual_time) -> None:
+    async with memory_server([], MemoryNetwork()) as server, trio.open_nursery() as nursery:
+        provider = NeverStarts()
+        nursery.start_soon(server.add_provider, provider)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(ConfigError, match="already"):
+            await server.add_provider(provider)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Server([], limits=5), lambda: Limits(max_message="x"), lambda: Limits(max_depth=0)]
+)
+def test_limits_that_are_none(make) -> None:
+    with pytest.raises(ConfigError):
+        make()
