@@ -3,12 +3,14 @@
 #
 #   make demo     a demo server in the foreground; Ctrl-C ends it
 #   make test     lint, types, layers, all tests, the real peers included
-#   make bench    speed against p4p's own server in the same run (wants a C compiler)
+#   make bench    speed against p4p's own server and client in the same run (wants a C compiler);
+#                 ONLY=server or ONLY=client is half of it, ARGS="--only get --check" selects cases
 #   make lint     the quick checks alone
 #   make peers    the environments of p4p, pvapy and spvirit alone
 #   make clean    forget everything that was made
 
 PYTHON ?= python3
+ONLY ?= server client
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 
@@ -23,8 +25,12 @@ test: lint peers
 	@exec $(BIN)/python -m pytest --cov=p4p_trio/data --cov=p4p_trio/wire --cov=p4p_trio/protocol --cov-fail-under=95 $(ARGS)
 
 bench: .venv/installed
+	$(if $(filter-out server client,$(ONLY)),$(error ONLY is server, client, or both; not $(ONLY)))
 	@$(BIN)/python tests/interop/environments.py p4p
-	@exec $(BIN)/python -m benchmarks.run $(ARGS)
+	@status=0; \
+	$(if $(filter server,$(ONLY)),$(BIN)/python -m benchmarks.run $(ARGS) || status=1;) \
+	$(if $(filter client,$(ONLY)),$(BIN)/python -m benchmarks.client $(ARGS) || status=1;) \
+	exit $$status
 
 lint: .venv/tools
 	@$(BIN)/ruff check --quiet .

@@ -25,6 +25,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 P4P_PYTHON = FOLDER.parent / ".peers" / "p4p" / "bin" / "python"
@@ -61,7 +62,12 @@ class Figures:
 
 
 class ServerProcess:
-    """A server that is up while the block runs; it ends with its stdin."""
+    """A server that is up while the block runs; it ends with its stdin.
+
+    Attributes:
+        told: what it printed when it was ready.
+        port: its TCP port.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -69,7 +75,8 @@ class ServerProcess:
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit(f"the server did not start: {' '.join(command)}")
-        self.port: int = json.loads(line)["port"]
+        self.told: dict[str, Any] = json.loads(line)
+        self.port: int = self.told["port"]
 
     def __enter__(self) -> ServerProcess:
         return self

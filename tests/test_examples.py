@@ -27,7 +27,7 @@ def free_udp_port() -> int:
 
 
 class Running:
-    """An example that runs, and p4p's client that sees only it."""
+    """An example that runs, and p4p's client that sees only it, as every program that is `started` next to it."""
 
     def __init__(self, name: str) -> None:
         self.conf = conf = {
@@ -35,6 +35,7 @@ class Running:
             "EPICS_PVA_AUTO_ADDR_LIST": "NO",
             "EPICS_PVA_INTF_ADDR_LIST": "127.0.0.1",
             "EPICS_PVA_BROADCAST_PORT": str(free_udp_port()),
+            "EPICS_PVA_SERVER_PORT": "5075",  # or clients would complain about the servers' 0
         }
         served = {
             "EPICS_PVAS_INTF_ADDR_LIST": "127.0.0.1",
@@ -42,8 +43,9 @@ class Running:
             "EPICS_PVAS_AUTO_BEACON_ADDR_LIST": "NO",
             "EPICS_PVAS_SERVER_PORT": "0",
         }
-        environ = our_environment(conf) | served
-        self.program = Child([sys.executable, EXAMPLES / name], environ=environ, name=name)
+        self.environ = our_environment(conf) | served
+        self.others: list[Child] = []
+        self.program = Child([sys.executable, EXAMPLES / name], environ=self.environ, name=name)
         try:
             self.client = start_client("p4p", conf)
         except BaseException:
@@ -51,8 +53,15 @@ class Running:
             raise
 
     def close(self) -> None:
+        for other in self.others:
+            other.close()
         self.client.close()
         self.program.close()
+
+    def start(self, name: str) -> Child:
+        """Another example beside this one."""
+        self.others.append(Child([sys.executable, EXAMPLES / name], environ=self.environ, name=name))
+        return self.others[-1]
 
     def value(self, name: str) -> Any:
         return self.client.call("get", name=name)["value"]["value"]
@@ -69,12 +78,20 @@ class Running:
         return record["value"]
 
     def printed(self, text: str) -> None:
-        self.program.wait_for(lambda record: text in record.get("text", ""))
+        says(self.program, text)
 
     def ctrl_c(self) -> None:
-        """It ends at once and cleanly: no traceback, exit code 0."""
-        assert self.program.interrupt(timeout=3) == 0, self.program.transcript()
-        assert self.program.errors == [], self.program.transcript()
+        ctrl_c(self.program)
+
+
+def says(program: Child, text: str) -> None:
+    program.wait_for(lambda record: text in record.get("text", ""))
+
+
+def ctrl_c(program: Child) -> None:
+    """It ends at once and cleanly: no traceback, exit code 0."""
+    assert program.interrupt(timeout=3) == 0, program.transcript()
+    assert program.errors == [], program.transcript()
 
 
 @pytest.fixture
@@ -159,6 +176,39 @@ def test_stop_put(run: Callable[[str], Running]) -> None:
     since = example.program.mark()
     example.client.kill()
     example.program.wait_for(lambda record: "stands at" in record.get("text", ""), since=since, timeout=1)
+    example.ctrl_c()
+
+
+def test_client(run: Callable[[str], Running]) -> None:
+    server = run("mailbox.py")
+    server.client.call("put", name="demo:mailbox", value=4)
+    client = server.start("client.py")
+    says(client, "demo:mailbox is 5")
+    server.client.call("put", name="demo:mailbox", value=4.25)
+    says(client, "demo:mailbox is 4.25")
+    ctrl_c(client)
+    assert server.value("demo:mailbox") == 4.25
+    server.ctrl_c()
+
+
+def test_gather(run: Callable[[str], Running]) -> None:
+    server = run("dynamic.py")
+    client = server.start("gather.py")
+    assert client.wait(timeout=20) == 0, client.transcript()
+    says(client, "100 squares, 328350 in all")
+    says(client, "searching for 'cube:3' at 127.0.0.1:")
+    assert client.errors == [], client.transcript()
+    server.ctrl_c()
+
+
+def test_computed(run: Callable[[str], Running]) -> None:
+    example = run("computed.py")
+    assert example.value("demo:watts") == 6
+    example.monitor("demo:watts")
+    example.client.call("put", name="demo:volts", value=24)
+    example.update("demo:watts", lambda watts: watts == 12)
+    example.client.call("put", name="demo:amperes", value=2)
+    example.update("demo:watts", lambda watts: watts == 48)
     example.ctrl_c()
 
 

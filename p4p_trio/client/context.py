@@ -327,7 +327,7 @@ def _plain(channel: Channel, result: Any) -> Any:
 
 
 def _requests(request: Any, count: int, options: Mapping[str, Any]) -> list[PVRequest]:
-    if isinstance(request, str) or not isinstance(request, Sequence):
+    if request is None or isinstance(request, str) or not isinstance(request, Sequence):
         return [pv_request(with_options(request, options))] * count
     requests = _list_of(request, "requests")
     if len(requests) != count:

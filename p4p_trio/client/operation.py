@@ -48,14 +48,14 @@ class PVRequest:
 class Call:
     """What one call of a `Context` waits for. It is run by one task, once."""
 
-    __slots__ = ("_attention", "_event", "_failure", "_runtime", "_unfinished")
+    __slots__ = ("_attention", "_failure", "_runtime", "_task", "_unfinished")
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._unfinished: dict[Operation, None] = {}
         self._attention: deque[Put] = deque()
         self._failure: Exception | None = None
-        self._event: trio.Event | None = None
+        self._task: trio.lowlevel.Task | None = None  # the caller's, while it sleeps
 
     async def run(self, operations: Sequence[Operation]) -> None:
         """Do them all, concurrently. The first failure is raised, and the rest is given up.
@@ -75,30 +75,30 @@ class Call:
                 if self._attention:
                     self._attention.popleft().attend()
                 else:
-                    self._event = trio.Event()
                     runtime.send()
-                    await self._event.wait()
+                    await self._sleep()
                     runtime.hold()
         except trio.Cancelled:
             explain(self._phases())
             raise
         finally:
-            runtime.hold()
-            now = trio.current_time()
-            for operation in self._unfinished:
-                operation.abandon()
-                operation.channel.leave(operation, now)
-            self._unfinished.clear()
+            if self._unfinished:
+                runtime.hold()
+                now = trio.current_time()
+                for operation in self._unfinished:
+                    operation.abandon()
+                    operation.channel.leave(operation, now)
+                self._unfinished.clear()
             runtime.send()
             runtime.calls -= 1
         if self._failure is not None:
             raise self._failure
 
-    def done(self, operation: Operation) -> None:
+    def done(self, operation: Operation, now: float) -> None:
         """*operation* has its result."""
         if operation in self._unfinished:
             del self._unfinished[operation]
-            operation.channel.leave(operation, trio.current_time())
+            operation.channel.leave(operation, now)
             if not self._unfinished:
                 self._wake()
 
@@ -113,9 +113,20 @@ class Call:
         self._attention.append(operation)
         self._wake()
 
+    async def _sleep(self) -> None:
+        """Until `_wake`. What an Event does, for half of its price: every get pays it."""
+
+        def wake_for_cancel(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(wake_for_cancel)
+
     def _wake(self) -> None:
-        if self._event is not None:
-            self._event.set()
+        task, self._task = self._task, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
 
     def _phases(self) -> Iterator[Callable[[], str]]:
         for operation in self._unfinished:
@@ -126,11 +137,10 @@ class Operation:
     """One request with one answer, from the search for its PV to its end.
 
     Attributes:
-        what: for texts, e.g. "get of 'demo:pv'".
         result: what the server answered.
     """
 
-    __slots__ = ("_call", "_request", "channel", "pv_request", "result", "what")
+    __slots__ = ("_call", "_request", "channel", "pv_request", "result")
 
     command: Command
     verb = ""
@@ -141,9 +151,13 @@ class Operation:
         self._call = call
         self.channel = channel
         self.pv_request = pv_request
-        self.what = f"{self.verb} {channel.name!r}"
         self.result: Any = None
         self._request: ClientRequest | None = None
+
+    @property
+    def what(self) -> str:
+        """It, for texts: "get of 'demo:pv'"."""
+        return f"{self.verb} {self.channel.name!r}"
 
     # ---- what the channel tells
 
@@ -227,8 +241,9 @@ class Operation:
     def _finish(self, request: ClientRequest, result: Any) -> None:
         self._request = None
         self.result = result
-        self.channel.keep((self.command, self.pv_request.key), request, trio.current_time())
-        self._call.done(self)
+        now = trio.current_time()
+        self.channel.keep((self.command, self.pv_request.key), request, now)
+        self._call.done(self, now)
 
 
 class Get(Operation):

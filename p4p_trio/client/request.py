@@ -40,6 +40,8 @@ def _parsed(text: str) -> PVRequest:
 
 def with_options(request: Request, options: Mapping[str, Any]) -> Request:
     """The same request with further options; those that are None are left as they are."""
+    if not options:
+        return request
     wanted = {name: _spelled(option) for name, option in options.items() if option is not None}
     if not wanted:
         return request

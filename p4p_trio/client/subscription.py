@@ -191,8 +191,9 @@ class Subscription:
         """An update has come."""
         self._wake()
         monitor = self._monitor
-        if self._asking and monitor is not None and len(monitor) >= monitor.limit:
-            # Servers send in bursts. The caller is quick enough, so it gets its turn before anything is merged.
+        if self._asking and monitor is not None and len(monitor) >= monitor.limit - 1:
+            # Servers send in bursts, and a caller that is quick enough should have all of one: it gets its turn before
+            # anything is merged. One entry is left free because in that turn the reader may be the first to run.
             monitor.connection.framer.enough = True
 
     def finished(self, status: Status) -> None:

@@ -116,6 +116,28 @@ async def test_every_value_is_whole_and_marked(faked, virtual_time):
         assert updates.overrun == 1
 
 
+async def burst(peer, ioid: int, count: int) -> None:
+    """So many updates in one piece, as servers send them."""
+    flush, peer.flush = peer.flush, trio.lowlevel.checkpoint
+    for n in range(count):
+        await peer.update(ioid, Value(PAIR, {"x": n}))
+    peer.flush = flush
+    await peer.flush()
+
+
+async def test_a_caller_that_waits_gets_all_of_a_burst(faked, virtual_time):
+    async with faked(nt=False) as (context, server, nursery), context.monitor("pv") as updates:
+        peer = await server.logged_in()
+        await peer.create()
+        ioid = await peer.init(Command.MONITOR, PAIR)
+        await burst(peer, ioid, 1_000)
+        await settled()
+        assert [(await anext(updates)).x for _ in range(4)] == [0, 1, 2, 999]  # nobody waited
+        nursery.start_soon(burst, peer, ioid, 1_000)
+        assert [(await anext(updates)).x for _ in range(1_000)] == [*range(1_000)]
+        assert updates.overrun == 1
+
+
 async def test_the_servers_end_ends_the_loop(faked, virtual_time):
     async with faked(nt=False) as (context, server, _nursery), context.monitor("pv") as updates:
         peer = await server.logged_in()

@@ -177,6 +177,10 @@ class Child:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
     def kill(self) -> float:
         """kill -9; returns the monotonic time just before it."""
         before = time.monotonic()

@@ -68,19 +68,28 @@ def adding():
     return pv
 
 
+DESCRIBED = NTScalar("d", display=True)
+
+
+def described(value):
+    made = DESCRIBED.wrap(value)  # p4p takes later posts only from the very helper that made the first value
+    made.display.description = "a double"
+    return made
+
+
 POINT = Type([("x", "d"), ("y", "d"), ("label", "s")], id="point")
 
 
 def main():
     provider = StaticProvider("interop")
     pvs = {
-        "double": mailbox(NTScalar("d", display=True), 1.5),
+        "double": mailbox(DESCRIBED, described(1.5)),
         "int": mailbox(NTScalar("i"), 42),
         "text": mailbox(NTScalar("s"), "hello"),
         "array": mailbox(NTScalar("ad"), numpy.arange(5.0)),
         "strings": mailbox(NTScalar("as"), ["a", "b"]),
         "image": mailbox(NTScalar("aB"), numpy.zeros(1_000_000, dtype="B")),
-        "enum": mailbox(NTEnum(), {"choices": ["OFF", "ON"], "index": 1}),
+        "enum": mailbox(NTEnum(), {"choices": ["OFF", "STANDBY", "ON"], "index": 1}),
         "point": mailbox(None, Value(POINT, {"x": 1.0, "y": 2.0, "label": "here"})),
         "refusing": refusing(),
         "slow": slow(),
