@@ -117,7 +117,8 @@ async def test_a_pv_that_is_removed(client, pvapy):
         with context.fail_after(10):
             assert await anext(updates) == "hello"
         pvapy.child.send(do="remove", name="text")
-        with pytest.raises(TooSlowError, match="searching for 'text' at "), context.fail_after(0.5):
+        # While pvaPy takes the PV apart it may still claim the name, so the phase may be a later one than the search.
+        with pytest.raises(TooSlowError, match="'text'"), context.fail_after(0.5):
             await anext(updates)
-        with pytest.raises(TooSlowError, match="searching for 'text' at "), context.fail_after(0.5):
+        with pytest.raises((TooSlowError, RemoteError), match="'text'"), context.fail_after(0.5):
             await context.get("text")
