@@ -12,9 +12,6 @@ the smallest and the largest beside it. CPU is that of all threads of the client
 Where updates are counted, a server in a process of its own posts without a pause, and a client counts what its
 user sees: what is merged on the way, by the server or by the client, does not count. Server and client want
 more than two cores then, so these figures spread widely; the CPU for an update is the steadier one.
-
-EPICS gives p4p's network threads real-time priority if it may, that is to root. Nobody should have to be root, and on
-two cores such a server does not let any other program run; so it is told not to.
 """
 
 from __future__ import annotations
@@ -28,17 +25,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.run import FOLDER, P4P_PYTHON, ServerProcess, spread
+from benchmarks.run import ENVIRONMENT, FOLDER, P4P_PYTHON, ServerProcess, finish, spread
 
 SERVER = [str(P4P_PYTHON), str(FOLDER / "server_p4p_many.py")]
-ENVIRONMENT = {
-    "EPICS_ALLOW_POSIX_THREAD_PRIORITY_SCHEDULING": "NO",
-    "PVXS_LOG": "pvxs.tcp.io=CRIT",  # clients that leave in the middle of something are no news
-}
 CLIENTS = {
     "ours": [sys.executable, "-m", "benchmarks.client_ours"],
     "p4p": [str(P4P_PYTHON), str(FOLDER / "client_p4p.py")],
@@ -166,13 +159,7 @@ def main() -> int:
         f"{os.cpu_count()} cores. Medians; smallest and largest in brackets."
     )
     met = [report(name, CASES[name], *results[name]) for name in names]
-    if options.json:
-        content = {
-            name: {"ours": asdict(ours), "p4p": asdict(theirs), "ratio": ratios}
-            for name, (ours, theirs, ratios) in results.items()
-        }
-        options.json.write_text(json.dumps(content, indent=1))
-    return 1 if options.check and not all(met) else 0
+    return finish(options, results, met)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,22 @@ a slow moment of the machine hits both. What is printed are medians over the rou
 of the rounds' own ratios, with the smallest and the largest beside it. CPU is that of all threads of the
 server process for one operation; it is steadier than the rates, because the load generator shares the
 cores. Differences below a quarter are noise.
+
+EPICS gives p4p's network threads real-time priority if it may, that is to root. Nobody should have to be root, and on
+two cores such a server does not let any other program run; so it is told not to.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,6 +32,10 @@ from types import TracebackType
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
+ENVIRONMENT = {
+    "EPICS_ALLOW_POSIX_THREAD_PRIORITY_SCHEDULING": "NO",
+    "PVXS_LOG": "pvxs.tcp.io=CRIT",  # clients that leave in the middle of something are no news
+}
 P4P_PYTHON = FOLDER.parent / ".peers" / "p4p" / "bin" / "python"
 
 
@@ -174,6 +182,7 @@ def main() -> int:
         raise SystemExit("p4p's environment is missing: make peers")
     ours_command = options.candidate.split() if options.candidate else [sys.executable, str(FOLDER / "server_ours.py")]
     results: dict[str, tuple[Figures, Figures, list[float]]] = {name: (Figures(), Figures(), []) for name in names}
+    os.environ.update(ENVIRONMENT)
     with ExitStack() as stack:
         ours = stack.enter_context(ServerProcess(ours_command))
         theirs = stack.enter_context(ServerProcess([str(P4P_PYTHON), str(FOLDER / "server_p4p.py")]))
@@ -190,6 +199,11 @@ def main() -> int:
         f"Python {platform.python_version()}, {platform.machine()}. Medians; smallest and largest in brackets."
     )
     met = [report(name, CASES[name], *results[name]) for name in names]
+    return finish(options, results, met)
+
+
+def finish(options: argparse.Namespace, results: Mapping[str, tuple[Any, Any, list[float]]], met: list[bool]) -> int:
+    """Write the figures to the file that was asked for, if any; the exit code."""
     if options.json:
         content = {
             name: {"ours": asdict(ours), "p4p": asdict(theirs), "ratio": ratios}

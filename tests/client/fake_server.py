@@ -212,13 +212,15 @@ class FakePeer:
         assert not sub & INIT
         return sub
 
-    async def reply(self, command: Command, ioid: int, value: Value | None = None, *, sub: int = 0) -> None:
-        """Answer an EXEC: with a value, or with success alone."""
+    async def reply(
+        self, command: Command, ioid: int, value: Value | None = None, *, sub: int = 0, mask: int | None = None
+    ) -> None:
+        """Answer an EXEC: with a value (of *mask*: all of it), or with success alone."""
         if value is None:
             messages.write_status_reply(self.out, LITTLE, command, ioid, sub, OK)
         else:
             codec = codec_for(value._type._field, LITTLE)
-            mask = value._type._field.layout.leaves
+            mask = value._type._field.layout.leaves if mask is None else mask
             messages.write_partial_reply(self.out, LITTLE, command, ioid, sub, codec, value._slots, mask)
         await self.flush()
 

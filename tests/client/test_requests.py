@@ -325,6 +325,36 @@ async def test_a_request_is_initialised_once(faked, virtual_time):
         await peer.init(Command.GET, POINT)
 
 
+async def test_a_server_that_sends_only_what_has_changed(faked, virtual_time):
+    """As pvDatabase does when a GET is executed again: what it leaves out is asked for by a request of its own."""
+    whole = Value(POINT, {"x": 1, "y": 2})
+    async with faked() as (context, server, nursery):
+        values = []
+
+        async def read():
+            values.append(await context.get("pv"))
+
+        nursery.start_soon(read)
+        peer = await server.logged_in()
+        await peer.create()
+        ioid = await peer.init(Command.GET, POINT)
+        await peer.execution(Command.GET)
+        await peer.reply(Command.GET, ioid, whole)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(read)
+        await peer.execution(Command.GET)
+        await peer.reply(Command.GET, ioid, whole, mask=0)
+        for _ in range(2):  # from now on each GET has a request of its own
+            second = await peer.init(Command.GET, POINT)
+            assert second != ioid
+            await peer.execution(Command.GET)
+            await peer.reply(Command.GET, second, whole)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(read)
+        assert [(value.x, value.y) for value in values] == [(1, 2)] * 3
+        nursery.cancel_scope.cancel()
+
+
 async def test_two_at_once_need_two(serve, client, network, virtual_time):
     async with serve({"pv": mailbox()}) as server, client(server) as context:
         assert await context.get(["pv", "pv"]) == [0.0, 0.0]

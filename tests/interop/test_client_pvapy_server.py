@@ -122,3 +122,19 @@ async def test_a_pv_that_is_removed(client, pvapy):
             await anext(updates)
         with pytest.raises((TooSlowError, RemoteError), match="'text'"), context.fail_after(0.5):
             await context.get("text")
+
+
+async def test_a_put_that_reads_first_reads_everything_each_time(client):
+    """Its request is kept and used again; unlike a GET's its read half is never only what has changed."""
+
+    def add(value):
+        seen.append((value["value"], value["timeStamp.secondsPastEpoch"] if "timeStamp" in value else None))
+        value["value"] = value["value"]
+
+    seen: list[tuple[float, int | None]] = []
+    async with client() as context:
+        with context.fail_after(10):
+            await context.put("double", 7.5)
+            for _ in range(4):
+                await context.put("double", add, get=True)
+    assert [value for value, _ in seen] == [7.5] * 4

@@ -165,8 +165,6 @@ class TestAnswers:
         """What pvxs, pvAccessCPP, core-pva and spvirit really ask."""
         asked = set()
         who = responder(claims=lambda names: [True] * len(names), forwarding=False)
-        if not VECTORS.exists():
-            pytest.skip("no vectors")
         for path in sorted(VECTORS.glob("stream_*.jsonl")):
             for line in path.read_text().splitlines():
                 entry = json.loads(line)
